@@ -1,0 +1,148 @@
+//! Upstreams: the identity and API providers that people sign in to. Toward them we are a client.
+//!
+//! Two implementations, [`oidc`] and [`oauth2`]; everything that differs between providers is data
+//! ([`presets`]).
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use url::Url;
+
+use crate::oauth::names::{Secret, UpstreamFingerprint, UpstreamName};
+use crate::oauth::records::{Identity, UpstreamCredential};
+use crate::time::Timestamp;
+
+/// When the upstream's code is exchanged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExchangeAt {
+    /// At `/token`, after every check of ours: the upstream's single use becomes ours.
+    #[default]
+    Token,
+    /// At the callback, with a page for people who are refused; the tokens wait in the store.
+    Callback,
+}
+
+/// What the rest of the server must know about an upstream.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// Its name in the configuration.
+    pub name: UpstreamName,
+    /// What people call it, "GitHub".
+    pub display_name: String,
+    /// Which provider, and which client of it.
+    pub fingerprint: UpstreamFingerprint,
+    /// When its code is exchanged.
+    pub exchange: ExchangeAt,
+    /// How long its codes live.
+    pub code_ttl: Duration,
+    /// Where it sends the browser back, a path of ours.
+    pub callback_path: String,
+    /// Its scopes, for the consent page.
+    pub scopes: Vec<String>,
+    /// Its issuer, for the `iss` check at the callback (RFC 9207 §2.4).
+    pub issuer: Option<String>,
+    /// Whether a revocation there ends one token only, so that one client's logout may be passed on.
+    pub revokes_one_token: bool,
+}
+
+/// Sending a browser to the upstream.
+#[derive(Debug)]
+pub struct AuthorizationRedirect<'a> {
+    /// Our `state`.
+    pub state: &'a Secret,
+    /// Our OpenID nonce.
+    pub nonce: &'a Secret,
+    /// Our PKCE verifier; the upstream gets its S256 challenge.
+    pub verifier: &'a Secret,
+    /// Our callback, an absolute URL.
+    pub redirect_uri: &'a str,
+    /// Whether the person asked for another account.
+    pub choose_account: bool,
+}
+
+/// Exchanging the upstream's code.
+#[derive(Debug)]
+pub struct CodeExchange<'a> {
+    /// The code.
+    pub code: &'a Secret,
+    /// Our PKCE verifier.
+    pub verifier: &'a Secret,
+    /// The nonce that the ID token must carry.
+    pub nonce: &'a Secret,
+    /// The callback that the code was sent to.
+    pub redirect_uri: &'a str,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// What an upstream says after a sign-in or a refresh.
+#[derive(Clone, Debug)]
+pub struct SignIn {
+    /// The upstream's stable id of the person.
+    pub id: String,
+    /// What else it says; e-mail only when verified.
+    pub identity: Identity,
+    /// Its access token.
+    pub access_token: Secret,
+    /// When that ends, where it said so.
+    pub access_expires_at: Option<Timestamp>,
+    /// What the next refresh asks with.
+    pub credential: UpstreamCredential,
+}
+
+/// Why an upstream did not do what we asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpstreamError {
+    /// It understood and said no: a used code, an ended session. For good.
+    #[error("the upstream refused: {0}")]
+    Refused(String),
+    /// It was not reached, was slow, overloaded or broken: trying again may help.
+    #[error("the upstream is not available: {reason}")]
+    Unavailable {
+        /// What happened, without anything secret.
+        reason: String,
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// It answered with something that must not be believed: a forged or unfit ID token.
+    #[error("the upstream's answer was not acceptable: {0}")]
+    Unacceptable(String),
+}
+
+/// A provider that people sign in to.
+#[async_trait]
+pub trait Upstream: Send + Sync + fmt::Debug {
+    /// What the rest of the server must know.
+    fn profile(&self) -> &Profile;
+
+    /// Whether the authorization response must carry `iss` (RFC 9207 §2.3), as far as known now.
+    async fn requires_iss(&self) -> bool;
+
+    /// Where to send the browser.
+    async fn authorization_url(
+        &self,
+        redirect: AuthorizationRedirect<'_>,
+    ) -> Result<Url, UpstreamError>;
+
+    /// Exchanges a code, validates the answer and reads the identity.
+    async fn exchange(&self, exchange: CodeExchange<'_>) -> Result<SignIn, UpstreamError>;
+
+    /// Asks again with what is left from the last time: the refresh grant, or else the identity
+    /// with the access token. `id` is whom the answer must be about.
+    async fn refresh(
+        &self,
+        credential: &UpstreamCredential,
+        id: &str,
+        now: Timestamp,
+    ) -> Result<SignIn, UpstreamError>;
+
+    /// Ends the credential at the upstream, where that hurts nobody else.
+    async fn revoke(&self, credential: &UpstreamCredential) -> Result<(), UpstreamError>;
+}
+
+/// An upstream's settings: its preset with the operator's overrides, complete and checked.
+#[derive(Clone, Debug)]
+pub struct Settings {}

@@ -1,0 +1,1 @@
+//! The house rules that the compiler does not check.

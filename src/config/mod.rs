@@ -17,7 +17,6 @@ use crate::oauth::names::{
     ClientHash, GrantId, Issuer, ResourceUri, Secret, Subject, UpstreamName,
 };
 use crate::oauth::scope::Scope;
-use crate::time::Timestamp;
 use crate::upstream::Settings as UpstreamSettings;
 
 /// Everything that an operator can set.
@@ -42,7 +41,7 @@ pub struct Config {
     /// The replay store.
     pub replay: Replay,
     /// What was revoked by configuration.
-    pub revocation: Revocation,
+    pub revocation: Epochs,
     /// Peers whose `X-Forwarded-For` and `-Proto` are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Origins that browsers may call the resources from.
@@ -268,21 +267,6 @@ pub enum StoreKind {
         /// Start of every key.
         prefix: String,
     },
-}
-
-/// `[revocation]`.
-#[derive(Clone, Debug, Default)]
-pub struct Revocation {
-    /// Every grant issued earlier has ended.
-    pub not_before: Option<Timestamp>,
-    /// Every registration issued earlier has ended.
-    pub registrations_before: Option<Timestamp>,
-    /// People whose earlier grants have ended; no time means all.
-    pub subjects: Vec<(Subject, Option<Timestamp>)>,
-    /// Clients whose earlier grants have ended.
-    pub clients: Vec<(ClientHash, Option<Timestamp>)>,
-    /// Grants that have ended.
-    pub grants: Vec<GrantId>,
 }
 
 /// `[cors]`.

@@ -5,4 +5,5 @@ pub mod bearer;
 pub mod error;
 pub mod names;
 pub mod records;
+pub mod revoke;
 pub mod scope;

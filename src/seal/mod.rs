@@ -76,7 +76,7 @@ impl<T: Record> fmt::Debug for Sealed<T> {
 }
 
 mod keyring;
-pub use keyring::{Keyring, Kid};
+pub use keyring::{Keyring, Keys, Kid};
 
 /// A token that was opened: its record, and the root key that it was sealed with.
 #[derive(Debug)]

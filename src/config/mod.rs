@@ -13,9 +13,8 @@ use ipnet::IpNet;
 use url::Url;
 
 use crate::oauth::access::AccessRules;
-use crate::oauth::names::{
-    ClientHash, GrantId, Issuer, ResourceUri, Secret, Subject, UpstreamName,
-};
+use crate::oauth::names::{Issuer, ResourceUri, Secret, UpstreamName};
+use crate::oauth::revoke::Epochs;
 use crate::oauth::scope::Scope;
 use crate::upstream::Settings as UpstreamSettings;
 

@@ -1,3 +1,5 @@
 //! The server from outside, one module per capability.
 
-mod api {}
+mod api {
+    mod seal;
+}

@@ -1,3 +1,6 @@
 //! The server from outside, one module per capability.
 
-mod api {}
+#[cfg(test)]
+mod api {
+    mod replay;
+}

@@ -3,4 +3,5 @@
 #[cfg(test)]
 mod api {
     mod replay;
+    mod seal;
 }

@@ -56,8 +56,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub mod memory;
+mod revocations;
 mod revoked;
 mod shards;
+
+pub use revocations::Revocations;
 
 use crate::oauth::names::{AssertionHash, AttemptId, GrantId, LeaseId, TokenHash};
 use crate::time::Timestamp;

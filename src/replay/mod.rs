@@ -56,8 +56,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub mod memory;
+mod revocations;
 mod revoked;
 mod shards;
+
+pub use revocations::Revocations;
 
 use crate::oauth::names::{AssertionHash, AttemptId, GrantId, LeaseId, TokenHash};
 use crate::time::Timestamp;
@@ -227,28 +230,4 @@ pub trait ReplayStore: Send + Sync + fmt::Debug {
 
     /// Whether the store answers now.
     async fn ready(&self) -> Result<(), StoreError>;
-}
-
-/// stub
-#[derive(Debug)]
-pub struct Revocations {}
-impl Revocations {
-    /// stub
-    pub fn has_ended(
-        &self,
-        _g: &GrantId,
-        _s: Option<&crate::oauth::names::Subject>,
-        _c: &crate::oauth::names::ClientHash,
-        _i: Timestamp,
-    ) -> bool {
-        todo!()
-    }
-    /// stub
-    pub fn registration_has_ended(&self, _i: Timestamp) -> bool {
-        todo!()
-    }
-    /// stub
-    pub async fn revoke(&self, _g: GrantId, _ttl: Duration) -> Result<(), StoreError> {
-        todo!()
-    }
 }

@@ -29,6 +29,11 @@ pub(crate) const LEASE: Duration = Duration::from_secs(15);
 /// How much longer than asked a claim may be remembered.
 pub(crate) const SLACK: Duration = Duration::from_secs(70);
 
+/// One second less.
+pub(crate) fn just_before(end: Duration) -> Duration {
+    end.saturating_sub(Duration::from_secs(1))
+}
+
 /// A store, and a hand on its time.
 pub(crate) struct World {
     pub(crate) store: Arc<dyn ReplayStore>,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mcp_oauth::replay::Claimed;
 use tokio::task::JoinSet;
 
-use super::{CLAIM, SLACK, World, assertion, attempt_id, claim, grant};
+use super::{CLAIM, SLACK, World, assertion, attempt_id, claim, grant, just_before};
 
 // TC4
 pub(crate) async fn code_is_claimed_once(world: &World) {
@@ -69,7 +69,7 @@ pub(crate) async fn claim_outlives_the_code(world: &World) {
     world.claim(settled, first).await;
     world.store.settle(settled, first).await.unwrap();
     world.claim(busy, first).await;
-    world.advance(CLAIM - Duration::from_secs(1)).await;
+    world.advance(just_before(CLAIM)).await;
     assert_eq!(world.claim(settled, attempt_id()).await, Claimed::Done);
     assert_eq!(world.claim(busy, attempt_id()).await, Claimed::Busy);
     world.advance(SLACK + Duration::from_secs(1)).await;
@@ -164,7 +164,7 @@ pub(crate) async fn assertion_alone_is_used_once(world: &World) {
 pub(crate) async fn assertion_is_forgotten_after_its_end(world: &World) {
     let once = assertion();
     assert!(world.store.use_assertion(once, CLAIM).await.unwrap());
-    world.advance(CLAIM - Duration::from_secs(1)).await;
+    world.advance(just_before(CLAIM)).await;
     assert!(!world.store.use_assertion(once, CLAIM).await.unwrap());
     world.advance(SLACK + Duration::from_secs(1)).await;
     assert!(world.store.use_assertion(once, CLAIM).await.unwrap());

@@ -7,7 +7,8 @@ use mcp_oauth::replay::{Claimed, Commit, RefreshTurn};
 use tokio::task::JoinSet;
 
 use super::{
-    GRACE, LEASE, World, assertion, attempt, attempt_id, claim, grant, lease_id, memo, rotation,
+    GRACE, LEASE, World, assertion, attempt, attempt_id, claim, grant, just_before, lease_id, memo,
+    rotation,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -58,7 +59,7 @@ pub(crate) async fn other_request_waits_and_gets_the_same_answer(world: &World) 
 pub(crate) async fn lost_answer_is_given_again_within_grace(world: &World) {
     let grant = grant();
     world.rotate(grant, 0).await;
-    world.advance(GRACE - SECOND).await;
+    world.advance(just_before(GRACE)).await;
     assert_eq!(
         world.begin(attempt(grant, 0)).await,
         RefreshTurn::Repeat(memo(0))
@@ -186,7 +187,7 @@ pub(crate) async fn lease_can_be_taken_over_after_its_time(world: &World) {
     let grant = grant();
     let (first, second) = (attempt(grant, 0), attempt(grant, 0));
     assert_eq!(world.begin(first.clone()).await, RefreshTurn::Lead);
-    world.advance(LEASE - SECOND).await;
+    world.advance(just_before(LEASE)).await;
     assert_eq!(world.begin(second.clone()).await, RefreshTurn::Wait);
     world.advance(SECOND * 2).await;
     assert_eq!(world.begin(second.clone()).await, RefreshTurn::Lead);

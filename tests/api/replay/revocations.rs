@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mcp_oauth::replay::RefreshTurn;
 
-use super::{CLAIM, GRANT, World, attempt, attempt_id, grant};
+use super::{CLAIM, GRANT, World, attempt, attempt_id, grant, just_before};
 
 // V2, V3
 pub(crate) async fn revoked_grant_is_revoked_everywhere(world: &World) {
@@ -40,7 +40,7 @@ pub(crate) async fn revocation_lasts_as_long_as_the_grant(world: &World) {
     world.store.revoke(grant, GRANT).await.unwrap();
     // A shorter revocation does not shorten it.
     world.store.revoke(grant, CLAIM).await.unwrap();
-    world.advance(GRANT - Duration::from_secs(60)).await;
+    world.advance(just_before(GRANT)).await;
     assert!(world.store.is_revoked(&grant));
     assert_eq!(world.begin(attempt(grant, 0)).await, RefreshTurn::Revoked);
 }
@@ -51,7 +51,7 @@ pub(crate) async fn parked_blob_is_read_until_its_end(world: &World) {
     let blob: Vec<u8> = (0..=255).collect();
     world.store.park(grant, blob.clone(), CLAIM).await.unwrap();
     assert_eq!(world.store.parked(grant).await.unwrap(), Some(blob.clone()));
-    world.advance(CLAIM - Duration::from_secs(1)).await;
+    world.advance(just_before(CLAIM)).await;
     assert_eq!(world.store.parked(grant).await.unwrap(), Some(blob));
     world.advance(Duration::from_secs(2)).await;
     assert_eq!(world.store.parked(grant).await.unwrap(), None);

@@ -1,3 +1,4 @@
 //! The server from outside, one module per capability.
 
-mod api {}
+mod api {
+    mod config;}

@@ -142,7 +142,10 @@ fn within_grant<'a>(
 
 /// A code whose client has authenticated: only the claim is left.
 #[derive(Debug)]
-pub struct AuthenticatedCode(AuthorizationCode);
+pub struct AuthenticatedCode {
+    record: AuthorizationCode,
+    wire: Sealed<AuthorizationCode>,
+}
 
 impl CheckedCode {
     /// How the client must authenticate: pinned when the person consented.
@@ -152,19 +155,25 @@ impl CheckedCode {
 
     /// The client has authenticated.
     pub fn authenticated(self, _proof: Authenticated) -> AuthenticatedCode {
-        AuthenticatedCode(self.0.record)
+        AuthenticatedCode {
+            record: self.0.record,
+            wire: self.0.request.code,
+        }
     }
 }
 
 impl AuthenticatedCode {
     /// What is in the code.
     pub fn record(&self) -> &AuthorizationCode {
-        &self.0
+        &self.record
     }
 
     /// The claim was granted to this attempt: the code can be redeemed, once.
     pub fn claimed(self, _claim: ClaimGranted) -> RedeemableCode {
-        RedeemableCode(self.0)
+        RedeemableCode {
+            record: self.record,
+            wire: self.wire,
+        }
     }
 }
 
@@ -181,12 +190,20 @@ impl ClaimGranted {
 
 /// A code that is claimed: tokens can be minted for it.
 #[derive(Debug)]
-pub struct RedeemableCode(AuthorizationCode);
+pub struct RedeemableCode {
+    record: AuthorizationCode,
+    wire: Sealed<AuthorizationCode>,
+}
 
 impl RedeemableCode {
     /// What is in the code.
     pub fn record(&self) -> &AuthorizationCode {
-        &self.0
+        &self.record
+    }
+
+    /// The code as it was presented, which parked tokens are bound to.
+    pub fn presented(&self) -> &str {
+        self.wire.as_str()
     }
 }
 

@@ -6,5 +6,6 @@ pub mod http;
 pub mod oauth;
 pub mod replay;
 pub mod seal;
+pub mod server;
 pub mod time;
 pub mod upstream;

@@ -48,6 +48,8 @@ use self::trace::Trace;
 use crate::config::{AuthMode, Config, Resource};
 use crate::oauth::bearer::{self, Ended, Principal, ProtectedResource, Refusal};
 use crate::oauth::names::{UpstreamFingerprint, UpstreamName};
+use crate::oauth::records::AccessToken;
+use crate::replay::Revocations;
 use crate::seal::Keys;
 use crate::time::Clock;
 
@@ -258,7 +260,7 @@ impl Route {
         })?;
         Ok(Self {
             protected: ProtectedResource::new(
-                config.public_url.issuer.clone(),
+                &config.public_url.issuer,
                 resource.uri.clone(),
                 &resource.path,
                 resource.required_scopes.clone(),
@@ -269,6 +271,12 @@ impl Route {
             public: config.public_url.join(&resource.path),
             resource: resource.clone(),
         })
+    }
+}
+
+impl Ended for Revocations {
+    fn has_ended(&self, token: &AccessToken) -> bool {
+        self.access_has_ended(token)
     }
 }
 

@@ -51,8 +51,6 @@ pub enum Refusal {
     Malformed,
     /// It did not open, or it has expired.
     NotOpened(OpenError),
-    /// Minted by another server.
-    OtherIssuer,
     /// Minted for another resource.
     OtherResource,
     /// Vouched for by another provider than this resource's.
@@ -76,7 +74,6 @@ impl Refusal {
             Self::Scope => Some(ErrorCode::InsufficientScope),
             Self::Malformed
             | Self::NotOpened(_)
-            | Self::OtherIssuer
             | Self::OtherResource
             | Self::OtherUpstream
             | Self::NoUpstreamToken
@@ -100,9 +97,7 @@ impl Refusal {
             Self::Repeated => "repeated_authorization",
             Self::OtherScheme => "other_scheme",
             Self::Malformed => "malformed",
-            Self::NotOpened(OpenError::Expired) => "expired",
-            Self::NotOpened(_) => "not_opened",
-            Self::OtherIssuer => "other_issuer",
+            Self::NotOpened(cause) => cause.reason(),
             Self::OtherResource => "other_resource",
             Self::OtherUpstream => "other_upstream",
             Self::NoUpstreamToken => "no_upstream_token",
@@ -160,7 +155,6 @@ pub fn presented(headers: &HeaderMap) -> Result<&str, Refusal> {
 /// What one resource asks of a token, prepared once.
 #[derive(Debug)]
 pub struct ProtectedResource {
-    issuer: Issuer,
     uri: ResourceUri,
     required_scopes: Scope,
     upstream: UpstreamFingerprint,
@@ -171,16 +165,15 @@ pub struct ProtectedResource {
 impl ProtectedResource {
     /// Prepares the checks and the challenges of a resource; `path` is its public path.
     pub fn new(
-        issuer: Issuer,
+        issuer: &Issuer,
         uri: ResourceUri,
         path: &str,
         required_scopes: Scope,
         upstream: UpstreamFingerprint,
         needs_upstream_token: bool,
     ) -> Self {
-        let challenges = Challenges::new(&issuer, path, &required_scopes);
+        let challenges = Challenges::new(issuer, path, &required_scopes);
         Self {
-            issuer,
             uri,
             required_scopes,
             upstream,
@@ -201,12 +194,9 @@ impl ProtectedResource {
         ended: &dyn Ended,
         now: Timestamp,
     ) -> Result<Principal, Refusal> {
-        // Type, decryption and expiry.
+        // Purpose, decryption, issuer and expiry.
         let sealed = Sealed::<AccessToken>::from_wire(token);
         let token = keys.open(&sealed, now).map_err(Refusal::NotOpened)?.record;
-        if token.iss != self.issuer.as_str() {
-            return Err(Refusal::OtherIssuer);
-        }
         // RFC 8707 §2, RFC 9068 §4: a token for one resource opens no other.
         if token.aud != self.uri.as_str() {
             return Err(Refusal::OtherResource);
@@ -323,7 +313,7 @@ mod tests {
 
     fn resource(scopes: &str) -> ProtectedResource {
         ProtectedResource::new(
-            Issuer::new("https://mcp.example.com"),
+            &Issuer::new("https://mcp.example.com"),
             ResourceUri::new("https://mcp.example.com/mcp"),
             "/mcp",
             Scope::parse(scopes).unwrap(),

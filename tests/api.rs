@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod api {
+    mod config;
     mod replay;
     mod seal;
 }

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod entropy;
+pub mod gateway;
 pub mod http;
 pub mod oauth;
 pub mod replay;

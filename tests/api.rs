@@ -7,6 +7,7 @@ mod api {
     mod code;
     mod config;
     mod consent;
+    mod limits;
     mod metadata;
     mod refresh;
     mod replay;

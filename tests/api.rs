@@ -2,4 +2,8 @@
 
 mod api {
     mod seal;
+    mod seal_golden;
+    mod seal_keys;
+    mod seal_samples;
+    mod seal_vectors;
 }

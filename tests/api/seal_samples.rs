@@ -35,7 +35,7 @@ fn secret(length: usize) -> Secret {
 }
 
 fn scope() -> Scope {
-    Scope::parse("mcp offline_access").unwrap()
+    Scope::parse("mcp offline_access").unwrap_or_default()
 }
 
 /// What clients register today: Claude's two, the Inspector's, VS Code's, and so on.

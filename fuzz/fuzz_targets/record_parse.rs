@@ -42,7 +42,9 @@ fn check<T: Record, const PURPOSE: usize>(json: &RawValue) {
         return;
     };
     if let Some(record) = open::<T>(sealed.into_wire()) {
-        let again = RING.seal(&record, &mut entropy::rng()).expect("it was short enough");
+        let again = RING
+            .seal(&record, &mut entropy::rng())
+            .expect("it was short enough");
         let again = open::<T>(again.into_wire()).expect("it opened before");
         let [one, two] = [&record, &again].map(|it| serde_json::to_string(it).expect("JSON"));
         assert_eq!(one, two);

@@ -2,10 +2,22 @@
 
 #[cfg(test)]
 mod api {
+    mod authorize;
+    mod callback;
     mod cli_keys;
+    mod code;
+    mod config;
+    mod consent;
+    mod metadata;
+    mod refresh;
+    mod replay;
+    mod replicas;
+    mod revoke;
     mod seal;
     mod seal_golden;
     mod seal_keys;
     mod seal_samples;
     mod seal_vectors;
+    mod support;
+    mod wire;
 }

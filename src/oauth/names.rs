@@ -181,6 +181,10 @@ random128! {
     /// The right to ask the upstream for one rotation of a grant.
     LeaseId
 }
+random128! {
+    /// The `jti` of an access token.
+    TokenId
+}
 hash128! {
     /// A `client_id`, as bound into codes and tokens and as logged.
     ClientHash, "client"

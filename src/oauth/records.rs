@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::oauth::names::{
     BrowserHash, ClientHash, GrantId, InstanceId, RedirectHash, Secret, StateHash, Subject,
-    UpstreamFingerprint, UpstreamName,
+    TokenId, UpstreamFingerprint, UpstreamName,
 };
 use crate::oauth::scope::Scope;
 use crate::seal::{Purpose, Record};
@@ -227,6 +227,8 @@ pub struct AccessToken {
     pub iat: Timestamp,
     /// End of life.
     pub exp: Timestamp,
+    /// Its own id, for the ledgers of whoever receives it.
+    pub jti: TokenId,
     /// The grant that it belongs to.
     #[serde(rename = "g")]
     pub grant: GrantId,

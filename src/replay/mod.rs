@@ -9,20 +9,58 @@
 //! Every implementation passes the one suite in `tests/api/replay.rs`.
 //!
 //! 1. Each operation is atomic: of any number of concurrent calls, one order explains all answers.
-//! 2. [`ReplayStore::claim`] grants at most one live claim per grant until `ttl` has passed. A
-//!    claim is *busy* until it is settled as *done*; releasing removes it, and only the attempt
-//!    that holds it can settle or release it. Repeating a call with the same attempt id repeats
-//!    its answer, so that a caller whose answer was lost can ask again.
+//! 2. [`ReplayStore::claim`] grants at most one live claim per grant until `ttl` has passed, or a
+//!    little longer. A claim is *busy* until it is settled as *done*; releasing removes it, and
+//!    only the attempt that holds it can settle or release it. A claim of a revoked grant is
+//!    answered [`Claimed::Done`].
 //! 3. A full store refuses ([`StoreError::Full`]); it never evicts what is alive.
-//! 4. A refresh lease has one holder. It ends when it is committed, abandoned, or its time is over,
-//!    and a commit without the lease changes nothing ([`Commit::LeaseLost`]).
+//! 4. A refresh lease has one holder. When its time is over another may take it; until one does,
+//!    its holder can still commit. It ends when it is committed or abandoned, and a commit without
+//!    the lease changes nothing ([`Commit::LeaseLost`]).
 //! 5. A revoked grant stays revoked to its end, and no later commit brings it back.
-//! 6. Trouble is an error, never a guess: a caller answers 503 and tells the upstream nothing.
+//! 6. A client assertion belongs to the attempt or the lease that it first came with. It is used
+//!    up by every answer but [`Claimed::AssertionUsed`], [`RefreshTurn::AssertionUsed`],
+//!    [`Claimed::Discontinuity`] and [`RefreshTurn::Revoked`]: these change nothing.
+//! 7. Trouble is an error, never a guess: a caller answers 503 and tells the upstream nothing.
+//!
+//! # Lost answers
+//!
+//! After an error the operation may have happened. Each can be asked again, with the same attempt
+//! or lease, and then gives the answer that was lost: `claim` is `Granted` to the attempt that
+//! holds it, `settle` is true where the attempt is done, `begin_refresh` is `Lead` to the holder of
+//! the lease, `commit_refresh` is `Committed` where its token is the current one. (`release` is
+//! false the second time, and `use_assertion` cannot tell: a client signs another.) A caller that
+//! gives up instead releases or abandons, or a claim stays busy until its end.
+//!
+//! # The refresh record
+//!
+//! A record knows the current token and the one before, by generation and hash.
+//!
+//! | presented | answer |
+//! |---|---|
+//! | of a revoked grant | `Revoked` |
+//! | no record, or a newer generation than known | adopted as current: `Lead` |
+//! | current, lease free or its time over | takes the lease: `Lead` |
+//! | current, another holds the lease | `Wait` |
+//! | previous, within grace | `Repeat`, or `OtherRequest`, or `TooOften` |
+//! | the generation of current or previous, another hash | revokes the grant: `Fork` |
+//! | older, or previous past grace | revokes the grant: `Reuse` |
+//!
+//! A token that is waited for is the current one until the commit, and the previous one from then
+//! on: a waiting request asks again until it gets `Repeat` or, where the leader gave up, `Lead`.
+//! With a grace of zero nothing is remembered, and so a race ends the grant.
 
 use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
+
+pub mod memory;
+mod revocations;
+mod revoked;
+mod shards;
+
+pub use revocations::Revocations;
 
 use crate::oauth::names::{AssertionHash, AttemptId, GrantId, LeaseId, TokenHash};
 use crate::time::Timestamp;

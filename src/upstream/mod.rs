@@ -78,7 +78,7 @@ pub struct CodeExchange<'a> {
 }
 
 /// What an upstream says after a sign-in or a refresh.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct SignIn {
     /// The upstream's stable id of the person.
     pub id: String,

@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 use super::seal::{open, seal};
 use super::seal_samples::{NOW, issuer, memo};
 
+/// The same tokens are where fuzzing starts from.
+const FUZZ_SEEDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/token_parse");
+
 const BINDING: &str = "the refresh token that was presented";
 
 fn ring(golden: &Value) -> Keyring {
@@ -31,6 +34,8 @@ fn write(path: &str) {
             let token = seal(&ring, purpose);
             let record: Value =
                 serde_json::from_str(&open(&ring, purpose, &token).unwrap()).unwrap();
+            let seed = format!("{FUZZ_SEEDS}/seed-{}", purpose.typ());
+            std::fs::write(seed, &token).unwrap();
             json!({ "typ": purpose.typ(), "token": token, "record": record })
         })
         .collect();

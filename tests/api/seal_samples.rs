@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mcp_oauth::oauth::names::{
     BrowserHash, ClientHash, GrantId, InstanceId, Issuer, RedirectHash, Secret, StateHash, Subject,
-    UpstreamFingerprint, UpstreamName,
+    TokenId, UpstreamFingerprint, UpstreamName,
 };
 use mcp_oauth::oauth::records::{
     AccessToken, ApplicationType, AuthMethod, AuthorizationCode, ClientRegistration, Identity,
@@ -129,6 +129,7 @@ pub(crate) fn access(upstream_token: Option<usize>) -> AccessToken {
         scope: scope(),
         iat: NOW,
         exp: NOW.plus(Duration::from_secs(3_600)),
+        jti: TokenId::from_bytes([3; 16]),
         grant: GrantId::from_bytes([1; 16]),
         grant_issued_at: NOW,
         fingerprint: UpstreamFingerprint::of_upstream("https://id.example.com", "mcp"),

@@ -1,0 +1,67 @@
+//! Bodies: read within their caps.
+
+use axum::body::{Body, to_bytes};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, Request, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+
+use super::respond;
+use crate::oauth::error::{ErrorCode, Reason};
+use crate::oauth::params::Params;
+
+/// Cap for forms.
+pub(super) const FORM: usize = 64 * 1024;
+/// Cap for registrations.
+pub(super) const REGISTRATION: usize = 16 * 1024;
+
+/// A form that was posted, with the request's headers.
+pub(super) struct Form {
+    pub(super) headers: HeaderMap,
+    pub(super) params: Params,
+}
+
+/// Reads a posted form.
+///
+/// # Errors
+///
+/// The finished answer: 413 over the cap, 400 for anything that is not a form.
+pub(super) async fn read_form(request: Request<Body>) -> Result<Form, Response> {
+    let (parts, body) = request.into_parts();
+    // OAuth 2.1 §3.2: the parameters are form-encoded.
+    if !is_form(&parts.headers) {
+        return Err(respond::Refusal::from(Reason::NotAForm).into_response());
+    }
+    let body = read_body(body, FORM).await?;
+    let params = Params::parse(&body).map_err(|it| respond::Refusal::from(it).into_response())?;
+    Ok(Form {
+        headers: parts.headers,
+        params,
+    })
+}
+
+/// Reads a body within its cap.
+///
+/// # Errors
+///
+/// The finished answer: 413.
+pub(super) async fn read_body(body: Body, cap: usize) -> Result<Bytes, Response> {
+    to_bytes(body, cap).await.map_err(|_| {
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        respond::error(
+            ErrorCode::InvalidRequest,
+            status,
+            "the body is too large or was cut off",
+        )
+    })
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| {
+            let kind = value.split(';').next().unwrap_or_default().trim();
+            kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+        })
+}

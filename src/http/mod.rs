@@ -1,0 +1,81 @@
+//! The authorization server's endpoints: one file each, every path in [`routes`].
+//!
+//! Handlers read as the list of their steps; the rules are in [`crate::oauth`]. Machine endpoints
+//! answer JSON for every status, browser endpoints a page. Refuses bodies over their caps, and
+//! never answers 5xx for what the caller did.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::config::Config;
+use crate::oauth::names::{InstanceId, UpstreamName};
+use crate::oauth::resource::Resources;
+use crate::replay::{ReplayStore, Revocations};
+use crate::seal::Keys;
+use crate::time::{Clock, Timestamp};
+use crate::upstream::Upstream;
+
+mod authorize;
+mod browser;
+mod callback;
+mod client_auth;
+mod clients;
+mod consent;
+mod form;
+mod index;
+mod metadata;
+mod pages;
+mod redeem;
+mod refresh;
+mod register;
+mod respond;
+mod revoke;
+pub mod routes;
+mod token;
+mod vouch;
+
+/// What the endpoints need.
+pub struct App {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The live keys.
+    pub keys: Arc<Keys>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// What has been used.
+    pub replay: Arc<dyn ReplayStore>,
+    /// What has been revoked.
+    pub revocations: Arc<Revocations>,
+    /// The providers, by name.
+    pub upstreams: BTreeMap<UpstreamName, Arc<dyn Upstream>>,
+    /// The resources as the protocol sees them.
+    pub resources: Resources,
+    /// This start of this process.
+    pub instance: InstanceId,
+    /// How many revocations may be on their way to upstreams at once.
+    pub upstream_revocations: Arc<Semaphore>,
+}
+
+impl App {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The absolute URL of an upstream's callback.
+    fn callback_url(&self, upstream: &dyn Upstream) -> String {
+        self.config
+            .public_url
+            .join(&upstream.profile().callback_path)
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App")
+            .field("public_url", &self.config.public_url.issuer)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,278 @@
+//! Refreshing, once every check has passed: turn → upstream → access rules → mint → commit.
+//!
+//! The upstream is asked exactly once per rotation, under the lease; a racing or retrying client
+//! gets the same answer. Trouble is 503, never `invalid_grant`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::App;
+use super::redeem::{count_replay, store_failure};
+use super::respond::Refusal;
+use super::vouch::upstream_failure;
+use crate::entropy;
+use crate::oauth::client::{Client, ClientSource};
+use crate::oauth::error::Reason;
+use crate::oauth::mint::{Minted, Vouched};
+use crate::oauth::names::{LeaseId, Secret};
+use crate::oauth::records::Memo;
+use crate::oauth::redirect::MatchedRedirect;
+use crate::oauth::token::AuthenticatedRefresh;
+use crate::replay::{Commit, RefreshAttempt, RefreshTurn, Rotation};
+use crate::seal::Sealed;
+use crate::upstream::UpstreamError;
+
+/// How long one request may hold the right to ask the upstream.
+const LEASE: Duration = Duration::from_secs(15);
+/// How long the upstream may take.
+const UPSTREAM: Duration = Duration::from_secs(8);
+/// How long a request waits for another one's answer, and how often it looks.
+const WAIT: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(40);
+/// How often the previous token gets the same answer: a retrying client needs a few.
+const GRACE_USES: u32 = 20;
+
+/// One refresh.
+pub(super) struct Refreshing {
+    pub(super) app: Arc<App>,
+    pub(super) token: AuthenticatedRefresh,
+    pub(super) grace: Duration,
+}
+
+impl Refreshing {
+    /// Refreshes, or repeats the answer that was given.
+    pub(super) async fn run(self) -> Result<Secret, Refusal> {
+        let record = self.token.record();
+        let ended = self.app.revocations.has_ended(
+            &record.grant,
+            Some(&record.subject),
+            &record.client,
+            record.grant_issued_at,
+        );
+        if ended {
+            return Err(Reason::Revoked.into());
+        }
+        self.app
+            .upstream_of(&record.upstream, record.fingerprint, &record.resource)?;
+        let lease = LeaseId::random(&mut entropy::rng());
+        let mut waited = Duration::ZERO;
+        loop {
+            let turn = self.app.replay.begin_refresh(self.attempt(lease)).await;
+            match turn.map_err(store_failure)? {
+                RefreshTurn::Lead => return self.lead(lease).await,
+                RefreshTurn::Repeat(memo) => return self.repeat(memo),
+                RefreshTurn::Wait if waited < WAIT => {
+                    tokio::time::sleep(LOOK).await;
+                    waited += LOOK;
+                }
+                RefreshTurn::Wait => return Err(Reason::LeaseBusy.into()),
+                refused => return Err(self.refused(&refused)),
+            }
+        }
+    }
+
+    fn attempt(&self, lease: LeaseId) -> RefreshAttempt {
+        let record = self.token.record();
+        RefreshAttempt {
+            grant: record.grant,
+            generation: record.generation,
+            token: self.token.token_hash(),
+            request: self.token.question(),
+            lease,
+            lease_ttl: LEASE,
+            grace: self.grace,
+            grace_uses: GRACE_USES,
+            ttl: self.rest_of_grant(),
+            assertion: None,
+        }
+    }
+
+    fn rest_of_grant(&self) -> Duration {
+        self.token.record().grant_ends_at.since(self.app.now())
+    }
+
+    fn refused(&self, turn: &RefreshTurn) -> Refusal {
+        let record = self.token.record();
+        let audit = |event| {
+            tracing::warn!(event, grant = %record.grant, client = %record.client, subject = %record.subject, "audit");
+        };
+        match turn {
+            RefreshTurn::Reuse => {
+                audit("refresh_reuse");
+                count_replay("refresh", Reason::RefreshReplayed)
+            }
+            RefreshTurn::Fork => {
+                audit("refresh_fork");
+                count_replay("refresh_fork", Reason::RefreshForked)
+            }
+            RefreshTurn::OtherRequest => Reason::RepeatedOtherwise.into(),
+            RefreshTurn::TooOften => count_replay("grace", Reason::RepeatedTooOften),
+            RefreshTurn::AssertionUsed => {
+                Reason::Assertion("the client assertion was used before").into()
+            }
+            RefreshTurn::Revoked => Reason::Revoked.into(),
+            RefreshTurn::Lead | RefreshTurn::Wait | RefreshTurn::Repeat(_) => {
+                Reason::Internal("a turn was not taken".into()).into()
+            }
+        }
+    }
+
+    /// The answer that was given for this token, byte for byte.
+    fn repeat(&self, memo: Vec<u8>) -> Result<Secret, Refusal> {
+        let unreadable = || Reason::Store("a remembered answer cannot be read".into());
+        let memo = String::from_utf8(memo).map_err(|_| unreadable())?;
+        let binding = Secret::new(self.token.presented());
+        let opened = self
+            .app
+            .keys
+            .current()
+            .open_bound(&Sealed::<Memo>::from_wire(memo), &binding, self.app.now())
+            .map_err(|_| unreadable())?;
+        metrics::counter!("mcp_oauth_refresh_grace_total").increment(1);
+        Ok(opened.record.body)
+    }
+
+    async fn lead(&self, lease: LeaseId) -> Result<Secret, Refusal> {
+        let grant = self.token.record().grant;
+        match self.vouched().await {
+            Ok(vouched) => {
+                let minted = self.mint(&vouched)?;
+                self.commit(lease, minted).await
+            }
+            Err((reason, retry_after)) => {
+                if reason.code().status().is_server_error() {
+                    if let Err(error) = self.app.replay.abandon_refresh(grant, lease).await {
+                        tracing::warn!(%error, %grant, "the lease could not be given back; it ends by itself");
+                    }
+                } else {
+                    // The upstream said no, or the rules do: the grant ends here.
+                    self.app.end(grant, self.rest_of_grant()).await?;
+                }
+                Err(Refusal::from(reason).retry_after(retry_after))
+            }
+        }
+    }
+
+    /// Asks the upstream, once.
+    async fn vouched(&self) -> Result<Vouched, (Reason, Option<Duration>)> {
+        let record = self.token.record();
+        let upstream = self
+            .app
+            .upstream_of(&record.upstream, record.fingerprint, &record.resource)
+            .map_err(|reason| (reason, None))?;
+        let prefix = format!("{}:", record.upstream);
+        let id = record
+            .subject
+            .as_str()
+            .strip_prefix(&prefix)
+            .unwrap_or_default();
+        let asked = upstream.refresh(&record.credential, id, self.app.now());
+        let answer = match tokio::time::timeout(UPSTREAM, asked).await {
+            Ok(answer) => answer,
+            Err(_) => Err(UpstreamError::Unavailable {
+                reason: "no answer in time".into(),
+                retry_after: None,
+            }),
+        };
+        let result = match &answer {
+            Ok(_) => "ok",
+            Err(UpstreamError::Unavailable { .. }) => "unavailable",
+            Err(_) => "refused",
+        };
+        metrics::counter!(
+            "mcp_oauth_upstream_refresh_total",
+            "upstream" => record.upstream.as_str().to_owned(), "result" => result
+        )
+        .increment(1);
+        let sign_in = answer.map_err(|error| {
+            let retry_after = match &error {
+                UpstreamError::Unavailable { retry_after, .. } => *retry_after,
+                _ => None,
+            };
+            (upstream_failure(error), retry_after)
+        })?;
+        if sign_in.id != id {
+            return Err((Reason::OtherPerson, None));
+        }
+        self.app
+            .vouch(upstream, &record.resource, sign_in)
+            .map_err(|reason| (reason, None))
+    }
+
+    fn mint(&self, vouched: &Vouched) -> Result<Minted, Reason> {
+        let resource = &self.token.record().resource;
+        let rule = self
+            .app
+            .resources
+            .at(resource)
+            .ok_or(Reason::ResourceGone)?;
+        let keys = self.app.keys.current();
+        self.token
+            .mint(
+                rule,
+                vouched,
+                self.app.terms(),
+                &keys,
+                self.app.now(),
+                &mut entropy::rng(),
+            )
+            .map_err(|error| Reason::Internal(error.to_string()))
+    }
+
+    async fn commit(&self, lease: LeaseId, minted: Minted) -> Result<Secret, Refusal> {
+        let Some(refresh) = minted.refresh else {
+            return Ok(minted.body);
+        };
+        let memo = Memo {
+            body: minted.body.clone(),
+            expires_at: self.app.now().plus(self.grace),
+        };
+        let binding = Secret::new(self.token.presented());
+        let memo = self
+            .app
+            .keys
+            .current()
+            .seal_bound(&memo, &binding, &mut entropy::rng())
+            .map_err(|error| Reason::Internal(error.to_string()))?;
+        let rotation = Rotation {
+            grant: self.token.record().grant,
+            lease,
+            generation: refresh.generation,
+            token: refresh.hash,
+            memo: memo.into_wire().into_bytes(),
+            grace: self.grace,
+            ttl: self.rest_of_grant(),
+        };
+        match self
+            .app
+            .replay
+            .commit_refresh(rotation)
+            .await
+            .map_err(store_failure)?
+        {
+            Commit::Committed => Ok(minted.body),
+            Commit::Revoked => Err(Reason::Revoked.into()),
+            Commit::LeaseLost => Err(Reason::LeaseBusy.into()),
+        }
+    }
+}
+
+impl App {
+    /// The grace of a client: its policy's, or the configured one.
+    pub(super) fn grace_of(&self, client: &Client) -> Duration {
+        let is_of = |host: &str| match &client.source {
+            ClientSource::Document { host: known } => known == host,
+            _ => client.redirect_uris.iter().any(|uri| {
+                MatchedRedirect::find(std::slice::from_ref(uri), None)
+                    .is_some_and(|redirect| redirect.host() == host)
+            }),
+        };
+        self.config
+            .clients
+            .policies
+            .iter()
+            .filter(|policy| is_of(&policy.client_host))
+            .find_map(|policy| policy.refresh_grace)
+            .unwrap_or(self.config.tokens.refresh_grace)
+    }
+}

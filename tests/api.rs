@@ -4,6 +4,7 @@
 mod api {
     mod authorize;
     mod callback;
+    mod cli_keys;
     mod code;
     mod config;
     mod consent;
@@ -14,6 +15,10 @@ mod api {
     mod replicas;
     mod revoke;
     mod seal;
+    mod seal_golden;
+    mod seal_keys;
+    mod seal_samples;
+    mod seal_vectors;
     mod support;
     mod wire;
 }

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod api {
     mod config;
+    mod gateway;
     mod replay;
     mod seal;
 }

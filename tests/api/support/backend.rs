@@ -195,10 +195,7 @@ pub fn events() -> (mpsc::Sender<Result<&'static str, std::io::Error>>, Response
 }
 
 /// A backend whose one answer is a stream of events that the test feeds.
-pub async fn streaming() -> (
-    Backend,
-    mpsc::Sender<Result<&'static str, std::io::Error>>,
-) {
+pub async fn streaming() -> (Backend, mpsc::Sender<Result<&'static str, std::io::Error>>) {
     let (sender, response) = events();
     let response = Arc::new(Mutex::new(Some(response)));
     let backend = Backend::with(move |_| {

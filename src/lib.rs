@@ -5,6 +5,8 @@ pub mod config;
 pub mod entropy;
 pub mod gateway;
 pub mod http;
+pub mod listen;
+pub mod net;
 pub mod oauth;
 pub mod replay;
 pub mod seal;

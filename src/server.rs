@@ -1,21 +1,179 @@
 //! Assembles the rooms to one server, and runs it.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
-use crate::config::{Config, Resource};
+use crate::config::{Config, Resource, StoreKind};
 use crate::entropy;
-use crate::http::{App, routes};
-use crate::oauth::names::InstanceId;
+use crate::gateway::host::{HostLayer, Hosts};
+use crate::gateway::{self, Gateway, GatewayError, GatewayParts, Patience, Stopping};
+use crate::http::{App, AppParts, routes};
+use crate::listen;
+use crate::oauth::names::{InstanceId, UpstreamName};
 use crate::oauth::resource::{Carries, ResourceRule, Resources};
+use crate::replay::memory::MemoryStore;
+use crate::replay::{ReplayStore, Revocations};
+use crate::seal::{KeyError, Keys};
 use crate::time::Clock;
+use crate::upstream::Upstream;
 
-/// Revocations that may be on their way to upstreams at once.
-const UPSTREAM_REVOCATIONS: usize = 64;
+/// A server that is ready to run.
+pub struct Server {
+    app: Arc<App>,
+    router: Router,
+    stopping: Stopping,
+}
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// A resource cannot be served.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+    /// An upstream cannot be used.
+    #[error(transparent)]
+    Upstream(#[from] crate::upstream::BuildError),
+    /// The replay store cannot be used.
+    #[error("the replay store cannot be used: {0}")]
+    Store(String),
+}
+
+impl Server {
+    /// Puts the rooms together. Nothing is asked over the network but the replay store: an upstream
+    /// that is down does not keep the server from starting.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`], with what to change.
+    pub async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let config = Arc::new(config);
+        let keys = Arc::new(Keys::load(
+            &config.keys,
+            &config.public_url.issuer,
+            clock.now(),
+            &mut entropy::rng(),
+        )?);
+        tokio::spawn(Arc::clone(&keys).watch());
+        let replay = store(&config, &clock).await?;
+        let revocations = Arc::new(Revocations::new(
+            config.revocation.clone(),
+            Arc::clone(&replay),
+        ));
+        let upstreams = upstreams(&config, &clock)?;
+        let stopping = Stopping::default();
+        let gateway = Gateway::new(GatewayParts {
+            config: Arc::clone(&config),
+            keys: Arc::clone(&keys),
+            clock: Arc::clone(&clock),
+            ended: Arc::clone(&revocations) as _,
+            upstreams: fingerprints(&upstreams),
+            stopping: stopping.clone(),
+            patience: Patience::default(),
+        })?;
+        let app = Arc::new(App::new(AppParts {
+            resources: resources(&config),
+            config,
+            keys,
+            clock,
+            replay,
+            revocations,
+            upstreams,
+            instance: InstanceId::random(&mut entropy::rng()),
+        }));
+        let hosts = Hosts::new(&app.config.public_url);
+        let router = routes::router(&app)
+            .merge(gateway::router(Arc::new(gateway)))
+            .layer(HostLayer::new(hosts));
+        Ok(Self {
+            app,
+            router,
+            stopping,
+        })
+    }
+
+    /// Everything as one router, for tests and for embedding.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Serves until `shutdown` is over, then stops in good order: no new connections after the
+    /// configured delay, streams to their end within the configured time.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let Self {
+            app,
+            router,
+            stopping,
+        } = self;
+        let Stopping { drain, deadline } = stopping;
+        let times = app.config.shutdown.clone();
+        let order = (drain.clone(), deadline.clone());
+        tokio::spawn(async move {
+            shutdown.await;
+            tokio::time::sleep(times.delay).await;
+            order.0.cancel();
+            tokio::time::sleep(times.drain).await;
+            order.1.cancel();
+        });
+        listen::serve(listener, router, drain, deadline).await;
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("app", &self.app)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn store(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn ReplayStore>, StartError> {
+    let capacity = config.replay.capacity;
+    let memory = match &config.replay.store {
+        StoreKind::Memory => MemoryStore::new(capacity, Arc::clone(clock)),
+        StoreKind::Upstream => MemoryStore::among_others(capacity, Arc::clone(clock)),
+        StoreKind::Redis { .. } => return Err(StartError::Store("not there yet".into())),
+    };
+    let memory = Arc::new(memory);
+    memory.keep_tidy();
+    Ok(memory)
+}
+
+fn upstreams(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+) -> Result<BTreeMap<UpstreamName, Arc<dyn Upstream>>, StartError> {
+    let mut all = BTreeMap::new();
+    for settings in &config.upstreams {
+        let upstream = crate::upstream::build(settings.clone(), Arc::clone(clock))?;
+        all.insert(upstream.profile().name.clone(), upstream);
+    }
+    Ok(all)
+}
+
+fn fingerprints(
+    upstreams: &BTreeMap<UpstreamName, Arc<dyn Upstream>>,
+) -> std::collections::HashMap<UpstreamName, crate::oauth::names::UpstreamFingerprint> {
+    upstreams
+        .iter()
+        .map(|(name, it)| (name.clone(), it.profile().fingerprint))
+        .collect()
+}
 
 /// The resources of a configuration, as the protocol sees them.
 pub fn resources(config: &Config) -> Resources {

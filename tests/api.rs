@@ -2,7 +2,24 @@
 
 #[cfg(test)]
 mod api {
+    mod authorize;
+    mod callback;
+    mod cli_keys;
+    mod code;
     mod config;
+    mod consent;
+    mod gateway;
+    mod limits;
+    mod metadata;
+    mod refresh;
     mod replay;
+    mod replicas;
+    mod revoke;
     mod seal;
+    mod seal_golden;
+    mod seal_keys;
+    mod seal_samples;
+    mod seal_vectors;
+    mod support;
+    mod wire;
 }

@@ -17,6 +17,7 @@ use crate::replay::{ReplayStore, Revocations};
 use crate::seal::Keys;
 use crate::time::{Clock, Timestamp};
 use crate::upstream::Upstream;
+use limits::Limits;
 
 mod authorize;
 mod browser;
@@ -26,6 +27,7 @@ mod clients;
 mod consent;
 mod form;
 mod index;
+mod limits;
 mod metadata;
 mod pages;
 mod redeem;
@@ -37,8 +39,12 @@ pub mod routes;
 mod token;
 mod vouch;
 
-/// What the endpoints need.
-pub struct App {
+/// Revocations that may be on their way to upstreams at once.
+const UPSTREAM_REVOCATIONS: usize = 64;
+
+/// What the endpoints are made of.
+#[derive(Debug)]
+pub struct AppParts {
     /// The configuration.
     pub config: Arc<Config>,
     /// The live keys.
@@ -55,11 +61,33 @@ pub struct App {
     pub resources: Resources,
     /// This start of this process.
     pub instance: InstanceId,
-    /// How many revocations may be on their way to upstreams at once.
-    pub upstream_revocations: Arc<Semaphore>,
+}
+
+/// What the endpoints need.
+pub struct App {
+    parts: AppParts,
+    limits: Limits,
+    upstream_revocations: Arc<Semaphore>,
+}
+
+impl std::ops::Deref for App {
+    type Target = AppParts;
+
+    fn deref(&self) -> &AppParts {
+        &self.parts
+    }
 }
 
 impl App {
+    /// Puts the parts together.
+    pub fn new(parts: AppParts) -> Self {
+        Self {
+            limits: Limits::new(&parts.config, &parts.clock),
+            upstream_revocations: Arc::new(Semaphore::new(UPSTREAM_REVOCATIONS)),
+            parts,
+        }
+    }
+
     fn now(&self) -> Timestamp {
         self.clock.now()
     }

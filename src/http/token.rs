@@ -11,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::client_auth::{self, Credentials};
 use super::clients::Resolved;
 use super::form::Form;
+use super::limits::Endpoint;
 use super::redeem::Redemption;
 use super::refresh::Refreshing;
 use super::respond::Refusal;
@@ -41,11 +42,29 @@ pub(super) async fn post(State(app): State<Arc<App>>, request: Request<Body>) ->
             let error = refusal.reason().code().as_str();
             metrics::counter!("mcp_oauth_token_refused_total", "grant" => grant, "error" => error)
                 .increment(1);
+            let address = app.limits.address(&form.extensions, &form.headers);
+            let refusal = app
+                .limits
+                .count(Endpoint::Token, address)
+                .err()
+                .unwrap_or(refusal);
             refusal
                 .after_basic(client_auth::uses_basic(&form.headers))
                 .into_response()
         }
     }
+}
+
+/// Counts a refusal that the caller earned; trouble of ours costs nobody.
+fn counted(app: &App, form: &Form, refusal: Refusal) -> Refusal {
+    if refusal.reason().code().status().is_server_error() {
+        return refusal;
+    }
+    let address = app.limits.address(&form.extensions, &form.headers);
+    app.limits
+        .count(Endpoint::Token, address)
+        .err()
+        .unwrap_or(refusal)
 }
 
 async fn answer(app: &Arc<App>, form: &Form) -> Result<Secret, Refusal> {
@@ -85,6 +104,7 @@ async fn refresh(
         .open(&app.keys, app.now())?
         .check(&resolved.client, &app.resources)?;
     let proof = authenticate(token.auth_method(), resolved, credentials)?;
+    app.limits.count_grant(token.grant())?;
     let grace = app.grace_of(&resolved.client);
     let refreshing = Refreshing {
         app: Arc::clone(app),

@@ -7,9 +7,10 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use mcp_oauth::config::{self, Config};
 use mcp_oauth::entropy;
-use mcp_oauth::http::{App, routes};
+use mcp_oauth::http::{App, AppParts, routes};
 use mcp_oauth::oauth::names::InstanceId;
-use mcp_oauth::replay::{MemoryStore, ReplayStore, Revocations};
+use mcp_oauth::replay::memory::MemoryStore;
+use mcp_oauth::replay::{ReplayStore, Revocations};
 use mcp_oauth::seal::{KeyState, Keyring, Keys, RootKey};
 use mcp_oauth::server;
 use mcp_oauth::time::{Clock, ManualClock, Timestamp};
@@ -38,6 +39,10 @@ required_scopes = ["mcp"]
 name = "Example tools"
 [access]
 allow_all = true
+[limits]
+register_per_minute = 0
+authorize_per_minute = 0
+token_per_minute = 0
 "#;
 
 /// One or more replicas, the clock, and the upstream.
@@ -110,8 +115,19 @@ impl World {
 
     /// Another process that shares nothing but the keys, the clock and the upstream.
     pub fn replica(&self) -> Self {
+        self.replica_edited(|_| {})
+    }
+
+    /// A replica with another configuration.
+    pub fn replica_edited(&self, edit: impl FnOnce(&mut Config)) -> Self {
         let (upstream, clock) = (Arc::clone(&self.upstream), Arc::clone(&self.clock));
-        Self::assembled(|_| {}, upstream, clock, Arc::clone(&self.key))
+        Self::assembled(edit, upstream, clock, Arc::clone(&self.key))
+    }
+
+    /// A replica with another upstream.
+    pub fn replica_with(&self, upstream: Stub) -> Self {
+        let clock = Arc::clone(&self.clock);
+        Self::assembled(|_| {}, Arc::new(upstream), clock, Arc::clone(&self.key))
     }
 
     fn assembled(
@@ -137,7 +153,7 @@ impl World {
             Arc::clone(&replay),
         ));
         let name = upstream_name(&upstream);
-        let app = Arc::new(App {
+        let app = Arc::new(App::new(AppParts {
             resources: server::resources(&config),
             config: Arc::new(config),
             keys: Arc::new(Keys::fixed(keyring)),
@@ -146,8 +162,7 @@ impl World {
             revocations,
             upstreams: [(name, Arc::clone(&upstream) as _)].into(),
             instance: InstanceId::random(&mut entropy::rng()),
-            upstream_revocations: Arc::new(tokio::sync::Semaphore::new(4)),
-        });
+        }));
         Self {
             router: routes::router(&app),
             app,

@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod architecture {
+    mod documents;
     mod paths;
     mod rooms;
     mod rules;
@@ -83,5 +84,34 @@ mod architecture {
     fn every_requirement_is_listed_once_and_every_named_test_exists() {
         let table = tree::read("tests/traceability.md");
         assert_none(&traceability::complaints(&table, &tree::known_tests()));
+    }
+
+    #[test]
+    fn reference_lists_every_key_of_the_configuration() {
+        let keys = Source::new("src/config/keys.rs", &tree::read("src/config/keys.rs"));
+        let reference = tree::read("docs/configuration.md");
+        assert_none(&documents::configuration(&keys, &reference));
+    }
+
+    #[test]
+    fn links_between_documents_lead_somewhere() {
+        let tracked = tree::tracked();
+        let broken: Vec<String> = tracked
+            .iter()
+            .filter(|path| path.ends_with(".md") && !path.starts_with("tests/vectors/"))
+            .flat_map(|path| documents::links(path, &tree::read(path), &tracked))
+            .collect();
+        assert_none(&broken);
+    }
+
+    #[test]
+    fn configuration_in_the_readme_is_accepted() {
+        let text = documents::block(&tree::read("README.md"), "config").unwrap();
+        let secret = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&secret, "a-secret-of-a-decent-length").unwrap();
+        let text = text.replace("/run/secrets/github", secret.path().to_str().unwrap());
+        let config = mcp_oauth::config::parse(&text, "README.md").unwrap();
+        assert_eq!(config.resources.len(), 1);
+        assert_eq!(config.upstreams.len(), 1);
     }
 }

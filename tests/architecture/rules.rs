@@ -70,7 +70,7 @@ const HOMES: &[(&str, &[&str], &str)] = &[
         "one file makes clients",
     ),
     (
-        "hyper_util::client",
+        "hyper_util::client::legacy::Client",
         &["src/net.rs", "src/gateway/backend.rs"],
         "what leaves the machine leaves by the net or to the backend",
     ),

@@ -97,7 +97,7 @@ fn text(token: &TokenTree) -> Option<String> {
 
 /// Complains of links from the document at `path` to files that are not `tracked`.
 pub(crate) fn links(path: &str, document: &str, tracked: &[String]) -> Vec<String> {
-    let folder = Path::new(path).parent().unwrap_or(Path::new(""));
+    let folder = Path::new(path).parent().unwrap_or_else(|| Path::new(""));
     document
         .split("](")
         .skip(1)

@@ -276,80 +276,81 @@ mod samples {
 
     type Rule = fn(&Source) -> Vec<String>;
 
+    const BROKEN: &[(Rule, &str, &str)] = &[
+        (
+            homes,
+            "src/http/token.rs",
+            "use std::time::{Duration, SystemTime};",
+        ),
+        (
+            homes,
+            "src/http/token.rs",
+            "fn f() { std::time::Instant::now(); }",
+        ),
+        (
+            homes,
+            "src/oauth/names.rs",
+            "fn f() { let g = rand::rng(); }",
+        ),
+        (
+            homes,
+            "src/oauth/names.rs",
+            "use rand::{CryptoRng, rngs::SysRng};",
+        ),
+        (homes, "src/seal/keyring.rs", "use aes_gcm as cipher;"),
+        (
+            homes,
+            "src/upstream/oidc.rs",
+            "fn f() { reqwest::Client::builder(); }",
+        ),
+        (
+            homes,
+            "src/upstream/oidc.rs",
+            "use reqwest::Client; fn f() { Client::new(); }",
+        ),
+        (
+            homes,
+            "src/http/clients.rs",
+            "use hyper_util::client::legacy::Client;",
+        ),
+        (homes, "src/http/token.rs", "fn f(c: redis::Client) {}"),
+        (purity, "src/oauth/token.rs", "async fn f() {}"),
+        (purity, "src/oauth/token.rs", "use std::{fmt, fs};"),
+        (processes, "src/cli/demo.rs", "use std::process::Command;"),
+        (
+            processes,
+            "src/cli/demo.rs",
+            "use std::process; fn f() { process::Command::new(u); }",
+        ),
+        (
+            certificates,
+            "src/net.rs",
+            "fn f() { b.danger_accept_invalid_certs(true); }",
+        ),
+        (leftovers, "src/http/token.rs", "fn f() { todo!() }"),
+        (
+            leftovers,
+            "src/http/token.rs",
+            "fn f() { g(unimplemented!(\"later\")) }",
+        ),
+        (
+            leftovers,
+            "src/http/token.rs",
+            "#[allow(dead_code)] fn f() {}",
+        ),
+        (leftovers, "src/http/mod.rs", "#![allow(clippy::pedantic)]"),
+        (
+            leftovers,
+            "tests/api/token.rs",
+            "mod m { #[test] #[ignore = \"slow\"] fn f() {} }",
+        ),
+        (introduction, "src/http/token.rs", "use axum::Router;"),
+        (shape, "src/http/token.rs", "fn f() {}"),
+    ];
+
     #[test]
     fn broken_rule_is_found() {
-        let broken: &[(Rule, &str, &str)] = &[
-            (
-                homes,
-                "src/http/token.rs",
-                "use std::time::{Duration, SystemTime};",
-            ),
-            (
-                homes,
-                "src/http/token.rs",
-                "fn f() { std::time::Instant::now(); }",
-            ),
-            (
-                homes,
-                "src/oauth/names.rs",
-                "fn f() { let g = rand::rng(); }",
-            ),
-            (
-                homes,
-                "src/oauth/names.rs",
-                "use rand::{CryptoRng, rngs::SysRng};",
-            ),
-            (homes, "src/seal/keyring.rs", "use aes_gcm as cipher;"),
-            (
-                homes,
-                "src/upstream/oidc.rs",
-                "fn f() { reqwest::Client::builder(); }",
-            ),
-            (
-                homes,
-                "src/upstream/oidc.rs",
-                "use reqwest::Client; fn f() { Client::new(); }",
-            ),
-            (
-                homes,
-                "src/http/clients.rs",
-                "use hyper_util::client::legacy::Client;",
-            ),
-            (homes, "src/http/token.rs", "fn f(c: redis::Client) {}"),
-            (purity, "src/oauth/token.rs", "async fn f() {}"),
-            (purity, "src/oauth/token.rs", "use std::{fmt, fs};"),
-            (processes, "src/cli/demo.rs", "use std::process::Command;"),
-            (
-                processes,
-                "src/cli/demo.rs",
-                "use std::process; fn f() { process::Command::new(u); }",
-            ),
-            (
-                certificates,
-                "src/net.rs",
-                "fn f() { b.danger_accept_invalid_certs(true); }",
-            ),
-            (leftovers, "src/http/token.rs", "fn f() { todo!() }"),
-            (
-                leftovers,
-                "src/http/token.rs",
-                "fn f() { g(unimplemented!(\"later\")) }",
-            ),
-            (
-                leftovers,
-                "src/http/token.rs",
-                "#[allow(dead_code)] fn f() {}",
-            ),
-            (leftovers, "src/http/mod.rs", "#![allow(clippy::pedantic)]"),
-            (
-                leftovers,
-                "tests/api/token.rs",
-                "mod m { #[test] #[ignore = \"slow\"] fn f() {} }",
-            ),
-            (introduction, "src/http/token.rs", "use axum::Router;"),
-            (shape, "src/http/token.rs", "fn f() {}"),
-        ];
-        for (rule, path, text) in broken {
+        for (rule, path, text) in BROKEN {
             assert_eq!(rule(&Source::new(path, text)).len(), 1, "{path}: {text}");
         }
     }

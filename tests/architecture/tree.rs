@@ -112,6 +112,20 @@ pub(crate) fn tracked() -> Vec<String> {
     }
 }
 
+/// Every document that git tracks, with its text; not what came with the test vectors.
+pub(crate) fn documents() -> Vec<(String, String)> {
+    tracked()
+        .into_iter()
+        .filter(|path| {
+            Path::new(path)
+                .extension()
+                .is_some_and(|extension| extension == "md")
+        })
+        .filter(|path| !path.starts_with("tests/vectors/"))
+        .map(|path| (path.clone(), read(&path)))
+        .collect()
+}
+
 /// The names that `tests/traceability.md` may cite: test functions, and files that hold a proof
 /// of another kind (a fuzz target, a step of the client suite).
 pub(crate) fn known_tests() -> BTreeSet<String> {

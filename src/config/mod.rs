@@ -3,9 +3,27 @@
 //! [`Config`] is what the rest of the server sees: every value checked, every default filled in,
 //! every secret read. How it comes about from TOML, environment and flags is in `file.rs`.
 
+mod access;
+mod clients;
+mod deployment;
+mod env;
+mod file;
+mod flags;
+mod keys;
+mod problem;
+mod public_url;
+mod quantity;
+mod raw;
+mod reader;
+mod resources;
+mod secrets;
+mod sections;
+mod tree;
+mod upstreams;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -13,10 +31,68 @@ use ipnet::IpNet;
 use url::Url;
 
 use crate::oauth::access::AccessRules;
-use crate::oauth::names::{Issuer, ResourceUri, Secret, UpstreamName};
+use crate::oauth::names::{Issuer, ResourceUri, Secret, Subject, UpstreamName};
+use crate::oauth::records::Identity;
 use crate::oauth::revoke::Epochs;
 use crate::oauth::scope::Scope;
 use crate::upstream::Settings as UpstreamSettings;
+
+pub use self::file::Loaded;
+pub use self::flags::Flags;
+pub use self::problem::{Problem, Problems, Severity};
+
+/// The file that is read when none is named and it exists.
+pub const DEFAULT_FILE: &str = "mcp-oauth.toml";
+
+/// Reads the configuration: the file at `path`, or else [`DEFAULT_FILE`] if it exists, then the
+/// environment, then the flags; the later wins.
+///
+/// # Errors
+///
+/// Every problem at once.
+pub fn load(
+    path: Option<&Path>,
+    env: impl IntoIterator<Item = (String, String)>,
+    flags: &Flags,
+) -> Result<Config, Problems> {
+    inspect(path, env, flags).map(|loaded| loaded.config)
+}
+
+/// Reads the configuration as [`load`] does, and keeps where each value came from.
+///
+/// # Errors
+///
+/// Every problem at once.
+pub fn inspect(
+    path: Option<&Path>,
+    env: impl IntoIterator<Item = (String, String)>,
+    flags: &Flags,
+) -> Result<Loaded, Problems> {
+    let default = Path::new(DEFAULT_FILE);
+    let path = path.or_else(|| default.exists().then_some(default));
+    let read = path.map(file::read).transpose()?;
+    file::resolve(file::Sources {
+        file: read
+            .as_ref()
+            .map(|(name, text)| (name.as_str(), text.as_str())),
+        variables: env.into_iter().collect(),
+        flags,
+    })
+}
+
+/// Reads a configuration from text alone. `name` stands for the file in problems.
+///
+/// # Errors
+///
+/// Every problem at once.
+pub fn parse(text: &str, name: &str) -> Result<Config, Problems> {
+    let loaded = file::resolve(file::Sources {
+        file: Some((name, text)),
+        variables: Vec::new(),
+        flags: &Flags::default(),
+    })?;
+    Ok(loaded.config)
+}
 
 /// Everything that an operator can set.
 #[derive(Debug)]
@@ -57,6 +133,8 @@ pub struct Config {
     pub operator: Operator,
     /// Logging.
     pub log: Log,
+    /// What somebody should look at, though the server can start.
+    pub warnings: Vec<Problem>,
 }
 
 /// The public origin: the issuer.
@@ -165,6 +243,14 @@ pub struct ResourceAccess {
     pub global: AccessRules,
     /// `[resources.access]`.
     pub own: Option<AccessRules>,
+}
+
+impl ResourceAccess {
+    /// Whether the person may use the resource.
+    pub fn allows(&self, subject: &Subject, identity: &Identity) -> bool {
+        let mut rules = std::iter::once(&self.global).chain(&self.own);
+        rules.all(|rules| rules.allows(subject, identity))
+    }
 }
 
 /// `[tokens]`.

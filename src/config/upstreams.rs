@@ -1,0 +1,184 @@
+//! `[upstreams.NAME]`: names, references and callbacks. What a provider needs is judged by the
+//! upstream's own room.
+
+use std::path::PathBuf;
+
+use super::Resource;
+use super::problem::{Report, did_you_mean};
+use super::reader::read;
+use super::resources::{self, is_clean_path};
+use super::tree::{KeyPath, Node};
+use crate::oauth::names::{Secret, UpstreamName};
+use crate::upstream::{ExchangeAt, Settings};
+
+/// `reauth`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Reauth {
+    #[default]
+    Refresh,
+    Never,
+}
+
+/// One `[upstreams.NAME]`.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawUpstream {
+    provider: Option<String>,
+    issuer: Option<String>,
+    client_id: Option<String>,
+    client_secret: Option<Secret>,
+    scopes: Option<Vec<String>>,
+    exchange: ExchangeAt,
+    callback_path: Option<String>,
+    reauth: Reauth,
+    trust_email: bool,
+    revoke_upstream: bool,
+    groups_claim: Option<String>,
+    extra_ca_file: Option<PathBuf>,
+}
+
+/// The upstreams as far as other sections must know them.
+pub(super) struct Upstreams {
+    known: Vec<Known>,
+    settings: Vec<Settings>,
+}
+
+struct Known {
+    name: String,
+    exchange: ExchangeAt,
+    callback_path: String,
+    tells_groups: bool,
+}
+
+/// Reads every `[upstreams.NAME]`.
+pub(super) fn resolve(tree: &mut Node, report: &mut Report<'_>) -> Upstreams {
+    let all = KeyPath::of("upstreams");
+    let mut upstreams = Upstreams {
+        known: Vec::new(),
+        settings: Vec::new(),
+    };
+    let names = tree.names(&all);
+    if names.is_empty() && !report.is_faulty(&all) {
+        let hint = "where people sign in, for example\n[upstreams.github]\nprovider = \"github\"\n\
+                    client_id = \"…\"\nclient_secret_file = \"…\"";
+        report.error(&all, "there is no upstream", hint);
+    }
+    for name in names {
+        let at = all.key(&name);
+        let raw: RawUpstream = read(tree, &at, report);
+        check_name(&name, &at, report);
+        upstreams.add(name, &raw, &at, report);
+    }
+    upstreams
+}
+
+// The name is part of the subject, of the callback and of variables.
+fn check_name(name: &str, at: &KeyPath, report: &mut Report<'_>) {
+    let fits =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+    if name.is_empty() || name.len() > 32 || !name.bytes().all(fits) {
+        let message = format!("`{name}` is not a name for an upstream");
+        report.error(
+            at,
+            message,
+            "up to 32 lower-case letters, digits, `-` and `_`",
+        );
+    }
+}
+
+impl Upstreams {
+    fn add(&mut self, name: String, raw: &RawUpstream, at: &KeyPath, report: &mut Report<'_>) {
+        if raw.provider.is_none() {
+            report.missing(
+                &at.key("provider"),
+                "`mcp-oauth providers list` lists the presets",
+            );
+        }
+        if raw.client_id.is_none() {
+            let hint = "the provider tells it when the app is registered there";
+            report.missing(&at.key("client_id"), hint);
+        }
+        let default = format!("/callback/{name}");
+        let callback_path = raw.callback_path.clone().unwrap_or(default);
+        self.settings.push(Settings {});
+        self.known.push(Known {
+            name,
+            exchange: raw.exchange,
+            callback_path,
+            tells_groups: raw.groups_claim.is_some(),
+        });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.known.iter().any(|known| known.name == name)
+    }
+
+    /// The only one, where there is only one.
+    pub(super) fn only(&self) -> Option<UpstreamName> {
+        match self.known.as_slice() {
+            [only] => Some(UpstreamName::new(&only.name)),
+            _ => None,
+        }
+    }
+
+    /// Which names there are, for somebody who wrote another.
+    pub(super) fn hint(&self, name: &str) -> String {
+        let names: Vec<_> = self.known.iter().map(|known| known.name.as_str()).collect();
+        did_you_mean(name, &names).unwrap_or_else(|| format!("there is `{}`", names.join("`, `")))
+    }
+
+    /// Whether no upstream tells which groups a person is in.
+    pub(super) fn tell_no_groups(&self) -> bool {
+        !self.known.iter().any(|known| known.tells_groups)
+    }
+
+    /// The names of those that exchange at the callback.
+    pub(super) fn exchanging_at_callback(&self) -> impl Iterator<Item = &str> {
+        let at_callback = |known: &&Known| known.exchange == ExchangeAt::Callback;
+        self.known
+            .iter()
+            .filter(at_callback)
+            .map(|known| known.name.as_str())
+    }
+
+    // RFC 9700 §4.4.2.2: a callback of its own for each upstream, against mix-up.
+    pub(super) fn check_callbacks(&self, resources: &[Resource], report: &mut Report<'_>) {
+        for (index, known) in self.known.iter().enumerate() {
+            let path = &known.callback_path;
+            let at = KeyPath::of("upstreams")
+                .key(&known.name)
+                .key("callback_path");
+            if !is_clean_path(path) {
+                let message = format!("`{path}` is not a path");
+                report.error(&at, message, "such as `/callback/github`");
+            } else if resources::is_ours(path) && !path.starts_with("/callback/") {
+                let message = format!("`{path}` is a path of this server");
+                report.error(&at, message, "such as `/callback/github`");
+            }
+            let mut others = self.known.iter().take(index);
+            if let Some(other) = others.find(|other| other.callback_path == *path) {
+                let message = format!("`{path}` is the callback of `{}` already", other.name);
+                report.error(&at, message, "each upstream needs a callback of its own");
+            }
+            let inside = resources.iter().find(|resource| {
+                !resource.path.is_empty()
+                    && path
+                        .strip_prefix(&resource.path)
+                        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            });
+            if let Some(resource) = inside {
+                let message = format!("`{path}` is inside the resource `{}`", resource.path);
+                report.error(&at, message, "choose a path outside of every resource");
+            }
+        }
+    }
+
+    pub(super) fn into_settings(self) -> Vec<Settings> {
+        self.settings
+    }
+}

@@ -1,0 +1,218 @@
+//! A server in this process.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode};
+use mcp_oauth::config::{self, Config};
+use mcp_oauth::entropy;
+use mcp_oauth::http::{App, routes};
+use mcp_oauth::oauth::names::InstanceId;
+use mcp_oauth::replay::memory::MemoryStore;
+use mcp_oauth::replay::{ReplayStore, Revocations};
+use mcp_oauth::seal::{KeyState, Keyring, Keys, RootKey};
+use mcp_oauth::server;
+use mcp_oauth::time::{Clock, ManualClock, Timestamp};
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+use super::stub::Stub;
+
+/// The origin of the server under test.
+pub const PUBLIC_URL: &str = "https://mcp.example.com";
+/// When the tests begin.
+pub const START: Timestamp = Timestamp::from_secs(1_790_000_000);
+
+const CONFIG: &str = r#"
+public_url = "https://mcp.example.com"
+[upstreams.stub]
+provider = "oidc"
+issuer = "https://idp.example"
+client_id = "us"
+client_secret = "upstream-secret"
+[[resources]]
+path = "/mcp"
+backend = "http://127.0.0.1:9/mcp"
+scopes = ["mcp", "admin"]
+required_scopes = ["mcp"]
+name = "Example tools"
+[access]
+allow_all = true
+"#;
+
+/// One or more replicas, the clock, and the upstream.
+pub struct World {
+    pub app: Arc<App>,
+    pub router: Router,
+    pub clock: Arc<ManualClock>,
+    pub upstream: Arc<Stub>,
+    key: Arc<RootKey>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.body))
+    }
+
+    /// The `error` member.
+    pub fn error(&self) -> String {
+        self.json()["error"].as_str().unwrap_or("none").to_owned()
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+
+    pub fn location(&self) -> url::Url {
+        url::Url::parse(self.header("location")).unwrap_or_else(|_| panic!("{self:?}"))
+    }
+
+    /// A parameter of the location's query.
+    pub fn sent(&self, name: &str) -> Option<String> {
+        let url = self.location();
+        url.query_pairs()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.into_owned())
+    }
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// A server whose configuration is edited.
+    pub fn with(edit: impl FnOnce(&mut Config)) -> Self {
+        Self::made(edit, Stub::new("stub"))
+    }
+
+    /// A server with an edited configuration and an upstream of its own.
+    pub fn made(edit: impl FnOnce(&mut Config), upstream: Stub) -> Self {
+        let clock = Arc::new(ManualClock::at(START));
+        let key = Arc::new(RootKey::generate(
+            KeyState::Active,
+            START,
+            &mut entropy::rng(),
+        ));
+        Self::assembled(edit, Arc::new(upstream), clock, key)
+    }
+
+    /// Another process that shares nothing but the keys, the clock and the upstream.
+    pub fn replica(&self) -> Self {
+        self.replica_edited(|_| {})
+    }
+
+    /// A replica with another configuration.
+    pub fn replica_edited(&self, edit: impl FnOnce(&mut Config)) -> Self {
+        let (upstream, clock) = (Arc::clone(&self.upstream), Arc::clone(&self.clock));
+        Self::assembled(edit, upstream, clock, Arc::clone(&self.key))
+    }
+
+    /// A replica with another upstream.
+    pub fn replica_with(&self, upstream: Stub) -> Self {
+        let clock = Arc::clone(&self.clock);
+        Self::assembled(|_| {}, Arc::new(upstream), clock, Arc::clone(&self.key))
+    }
+
+    fn assembled(
+        edit: impl FnOnce(&mut Config),
+        upstream: Arc<Stub>,
+        clock: Arc<ManualClock>,
+        key: Arc<RootKey>,
+    ) -> Self {
+        let mut config = config::parse(CONFIG, "test.toml").unwrap();
+        edit(&mut config);
+        let keyring = Keyring::new(
+            std::slice::from_ref(&*key),
+            &config.public_url.issuer,
+            "test",
+        )
+        .unwrap();
+        let replay: Arc<dyn ReplayStore> = Arc::new(MemoryStore::new(
+            1_000,
+            Arc::clone(&clock) as Arc<dyn Clock>,
+        ));
+        let revocations = Arc::new(Revocations::new(
+            config.revocation.clone(),
+            Arc::clone(&replay),
+        ));
+        let name = upstream_name(&upstream);
+        let app = Arc::new(App {
+            resources: server::resources(&config),
+            config: Arc::new(config),
+            keys: Arc::new(Keys::fixed(keyring)),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            replay,
+            revocations,
+            upstreams: [(name, Arc::clone(&upstream) as _)].into(),
+            instance: InstanceId::random(&mut entropy::rng()),
+            upstream_revocations: Arc::new(tokio::sync::Semaphore::new(4)),
+        });
+        Self {
+            router: routes::router(&app),
+            app,
+            clock,
+            upstream,
+            key,
+        }
+    }
+
+    /// Sends a request.
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, 1 << 20).await.unwrap();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: String::from_utf8(body.to_vec()).unwrap(),
+        }
+    }
+
+    pub async fn get(&self, uri: &str) -> Answer {
+        self.send(Request::get(uri).body(Body::empty()).unwrap())
+            .await
+    }
+
+    pub async fn post_form(&self, uri: &str, form: &[(&str, &str)]) -> Answer {
+        self.send(form_request(uri, form)).await
+    }
+
+    pub async fn post_json(&self, uri: &str, body: &Value) -> Answer {
+        let request = Request::post(uri).header("content-type", "application/json");
+        self.send(request.body(Body::from(body.to_string())).unwrap())
+            .await
+    }
+}
+
+fn upstream_name(stub: &Stub) -> mcp_oauth::oauth::names::UpstreamName {
+    use mcp_oauth::upstream::Upstream as _;
+    stub.profile().name.clone()
+}
+
+/// A form post.
+pub fn form_request(uri: &str, form: &[(&str, &str)]) -> Request<Body> {
+    Request::post(uri)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from(encode(form)))
+        .unwrap()
+}
+
+/// Form encoding.
+pub fn encode(form: &[(&str, &str)]) -> String {
+    url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(form)
+        .finish()
+}

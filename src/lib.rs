@@ -1,5 +1,6 @@
 //! OAuth 2.1 in front of a remote MCP server: stateless, sealed tokens, no database.
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod entropy;

@@ -4,19 +4,23 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use tokio::net::TcpListener;
 
+use crate::admin::{self, Readiness, Render};
 use crate::config::{Config, Resource, StoreKind};
 use crate::entropy;
 use crate::gateway::host::{HostLayer, Hosts};
 use crate::gateway::{self, Gateway, GatewayError, GatewayParts, Patience, Stopping};
 use crate::http::{App, AppParts, routes};
 use crate::listen;
-use crate::oauth::names::{InstanceId, UpstreamName};
+use crate::oauth::names::{InstanceId, Secret, UpstreamName};
 use crate::oauth::resource::{Carries, ResourceRule, Resources};
 use crate::replay::memory::MemoryStore;
+#[cfg(feature = "redis")]
+use crate::replay::redis::{RedisSettings, RedisStore};
 use crate::replay::{ReplayStore, Revocations};
 use crate::seal::{KeyError, Keys};
 use crate::time::Clock;
@@ -27,6 +31,78 @@ pub struct Server {
     app: Arc<App>,
     router: Router,
     stopping: Stopping,
+    asked_to_stop: Arc<AtomicBool>,
+}
+
+/// What a mode of the replay store guarantees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guarantees {
+    /// The mode.
+    pub store: &'static str,
+    /// When a code works once.
+    pub code_single_use: &'static str,
+    /// Where the reuse of a refresh token is noticed.
+    pub refresh_reuse: &'static str,
+    /// When a revocation holds.
+    pub revocation: &'static str,
+    /// Whether an operator should know that another mode is stricter.
+    pub weaker: bool,
+}
+
+impl Guarantees {
+    const fn of(store: &StoreKind) -> Self {
+        match store {
+            StoreKind::Memory => Self {
+                store: "memory",
+                code_single_use: "exact; after a restart the upstream's own rule",
+                refresh_reuse: "noticed until a restart",
+                revocation: "at once; forgotten at a restart",
+                weaker: false,
+            },
+            StoreKind::Upstream => Self {
+                store: "upstream",
+                code_single_use: "the upstream's own rule, and once per replica",
+                refresh_reuse: "noticed only by the replica that saw the rotation",
+                revocation: "per replica and upstream; epochs in the configuration on all",
+                weaker: true,
+            },
+            StoreKind::Redis { .. } => Self {
+                store: "redis",
+                code_single_use: "exact on all replicas",
+                refresh_reuse: "noticed by every replica",
+                revocation: "within two seconds on every replica",
+                weaker: false,
+            },
+        }
+    }
+
+    /// Says it in the log: the weaker mode as a warning.
+    pub fn log(&self) {
+        let Self {
+            store,
+            code_single_use,
+            refresh_reuse,
+            revocation,
+            weaker,
+        } = *self;
+        if weaker {
+            tracing::warn!(
+                store,
+                code_single_use,
+                refresh_reuse,
+                revocation,
+                "replay store"
+            );
+        } else {
+            tracing::info!(
+                store,
+                code_single_use,
+                refresh_reuse,
+                revocation,
+                "replay store"
+            );
+        }
+    }
 }
 
 /// Why a server cannot start.
@@ -97,12 +173,38 @@ impl Server {
             app,
             router,
             stopping,
+            asked_to_stop: Arc::default(),
         })
     }
 
     /// Everything as one router, for tests and for embedding.
     pub fn router(&self) -> Router {
         self.router.clone()
+    }
+
+    /// Serves the admin endpoints where the configuration asks for them.
+    ///
+    /// # Errors
+    ///
+    /// If the address cannot be used.
+    pub async fn serve_admin(&self, render: Render) -> std::io::Result<()> {
+        let Some(address) = self.app.config.admin_listen else {
+            return Ok(());
+        };
+        let listener = TcpListener::bind(address).await?;
+        let readiness = Readiness {
+            stopping: Arc::clone(&self.asked_to_stop),
+            replay: Arc::clone(&self.app.replay),
+        };
+        let router = admin::router(readiness, render);
+        let deadline = self.stopping.deadline.clone();
+        tokio::spawn(listen::serve(listener, router, deadline.clone(), deadline));
+        Ok(())
+    }
+
+    /// What each deployment gets, in the words of the configured mode; for the log at start.
+    pub fn guarantees(&self) -> Guarantees {
+        Guarantees::of(&self.app.config.replay.store)
     }
 
     /// Serves until `shutdown` is over, then stops in good order: no new connections after the
@@ -116,12 +218,14 @@ impl Server {
             app,
             router,
             stopping,
+            asked_to_stop,
         } = self;
         let Stopping { drain, deadline } = stopping;
         let times = app.config.shutdown.clone();
         let order = (drain.clone(), deadline.clone());
         tokio::spawn(async move {
             shutdown.await;
+            asked_to_stop.store(true, Ordering::Relaxed);
             tokio::time::sleep(times.delay).await;
             order.0.cancel();
             tokio::time::sleep(times.drain).await;
@@ -147,11 +251,44 @@ async fn store(
     let memory = match &config.replay.store {
         StoreKind::Memory => MemoryStore::new(capacity, Arc::clone(clock)),
         StoreKind::Upstream => MemoryStore::among_others(capacity, Arc::clone(clock)),
-        StoreKind::Redis { .. } => return Err(StartError::Store("not there yet".into())),
+        StoreKind::Redis { url, prefix } => {
+            return redis(url.clone(), prefix.clone(), config, clock).await;
+        }
     };
     let memory = Arc::new(memory);
     memory.keep_tidy();
     Ok(memory)
+}
+
+#[cfg(feature = "redis")]
+async fn redis(
+    url: Secret,
+    prefix: String,
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn ReplayStore>, StartError> {
+    let settings = RedisSettings {
+        url,
+        prefix,
+        capacity: config.replay.capacity,
+        authorities: None,
+    };
+    let store = RedisStore::open(settings, Arc::clone(clock)).await;
+    store
+        .map(|store| Arc::new(store) as _)
+        .map_err(|error| StartError::Store(error.to_string()))
+}
+
+#[cfg(not(feature = "redis"))]
+async fn redis(
+    _url: Secret,
+    _prefix: String,
+    _config: &Config,
+    _clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn ReplayStore>, StartError> {
+    Err(StartError::Store(
+        "this build has no Redis; build it with the feature `redis`".into(),
+    ))
 }
 
 fn upstreams(

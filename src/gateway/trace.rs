@@ -106,11 +106,7 @@ mod tests {
         let inbound = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let trace = trace(inbound);
         assert!(trace.is_continued);
-        assert!(
-            trace
-                .parent
-                .starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-")
-        );
+        assert!(parent(&trace).starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
         assert!(parent(&trace).ends_with("-01"));
         assert_ne!(trace.parent, inbound);
         assert_eq!(parent(&trace).len(), 55);

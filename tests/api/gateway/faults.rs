@@ -59,7 +59,7 @@ async fn backend_that_does_not_shake_hands_is_a_gateway_timeout() {
     let address = listener.local_addr().unwrap();
     let front = Front::start(&format!(
         "[[resources]]\npath = \"/mcp\"\nbackend = \"https://{address}/mcp\"\n\
-         connect_timeout = \"1s\"\n"
+         connect_timeout = \"100ms\"\n"
     ))
     .await;
     let answer = front

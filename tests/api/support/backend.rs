@@ -248,6 +248,16 @@ impl Front {
     /// A gateway with these resources, and whatever else the text configures.
     pub(crate) async fn start(resources: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let serve = |listener, app| tokio::spawn(axum::serve(listener, app).into_future());
+        Self::serve(resources, listener, serve)
+    }
+
+    /// The same, with a server of the test's own.
+    pub(crate) fn serve<T>(
+        resources: &str,
+        listener: TcpListener,
+        serve: impl FnOnce(TcpListener, Router) -> T,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let issuer = format!("http://{address}");
         let text = format!(
@@ -256,7 +266,12 @@ impl Front {
              client_id = \"c\"\nclient_secret = \"s\"\n\
              [access]\nallow_all = true\n{resources}"
         );
-        let config = Arc::new(config::parse(&text, "test").unwrap());
+        let mut config = config::parse(&text, "test").unwrap();
+        for resource in &mut config.resources {
+            // The least that can be configured is a second, which is long for a test.
+            resource.idle_timeout /= 20;
+        }
+        let config = Arc::new(config);
         let keys = Keyring::generate(&config.public_url.issuer, &mut rng()).unwrap();
         let keys = Arc::new(Keys::fixed(keys));
         let clock = Arc::new(ManualClock::at(START));
@@ -273,7 +288,7 @@ impl Front {
         });
         let gateway = Arc::new(gateway.unwrap());
         let app = router(gateway.clone()).layer(HostLayer::new(Hosts::new(&config.public_url)));
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        serve(listener, app);
         Self {
             address,
             clock,

@@ -8,6 +8,7 @@ mod api {
     mod code;
     mod config;
     mod consent;
+    mod documents;
     mod gateway;
     mod limits;
     mod metadata;

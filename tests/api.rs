@@ -14,6 +14,8 @@ mod api {
     mod metadata;
     mod refresh;
     mod replay;
+    #[cfg(feature = "redis")]
+    mod replay_redis;
     mod replicas;
     mod revoke;
     mod seal;

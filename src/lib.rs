@@ -1,10 +1,12 @@
 //! OAuth 2.1 in front of a remote MCP server: stateless, sealed tokens, no database.
 
+pub mod cli;
 pub mod config;
 pub mod entropy;
 pub mod http;
 pub mod oauth;
 pub mod replay;
 pub mod seal;
+pub mod telemetry;
 pub mod time;
 pub mod upstream;

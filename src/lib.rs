@@ -2,9 +2,11 @@
 
 pub mod config;
 pub mod entropy;
+pub mod gateway;
 pub mod http;
 pub mod oauth;
 pub mod replay;
 pub mod seal;
+pub mod server;
 pub mod time;
 pub mod upstream;

@@ -2,7 +2,17 @@
 
 #[cfg(test)]
 mod api {
+    mod authorize;
+    mod callback;
+    mod code;
     mod config;
+    mod consent;
+    mod metadata;
+    mod refresh;
     mod replay;
+    mod replicas;
+    mod revoke;
     mod seal;
+    mod support;
+    mod wire;
 }

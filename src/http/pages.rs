@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::{App, respond};
 use crate::entropy;
 use crate::oauth::authorize::ErrorRedirect;
-use crate::oauth::error::Reason;
+use crate::oauth::error::{ErrorCode, Reason};
 
 const STYLE: &str = include_str!("pages/style.css");
 
@@ -131,8 +131,14 @@ pub(super) fn problem(app: &App, reason: &Reason, back: Option<&ErrorRedirect>) 
     let code = reason.code();
     tracing::warn!(error_id, error = code.as_str(), %reason, "page");
     let words = Words::of(reason);
+    // OAuth 2.1 §4.1.2.1 knows no `invalid_grant` at this endpoint.
+    let told = if code == ErrorCode::InvalidGrant {
+        ErrorCode::AccessDenied
+    } else {
+        code
+    };
     let link = back.map(|to| Link {
-        location: to.location(code, reason.description(), &app.config.public_url.issuer),
+        location: to.location(told, reason.description(), &app.config.public_url.issuer),
         host: to.host().to_owned(),
     });
     let page = ProblemPage {

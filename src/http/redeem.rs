@@ -146,7 +146,16 @@ impl App {
             }
             UpstreamLeg::Parked => self.unpark(redeemable).await?,
         };
-        Ok(self.vouch(upstream, &code.resource, sign_in)?)
+        let vouched = self.vouch(upstream, &code.resource, sign_in)?;
+        // Only now is it known whose grant it is.
+        let subject = Some(&vouched.subject);
+        if self
+            .revocations
+            .has_ended(&code.grant, subject, &code.client, code.issued_at)
+        {
+            return Err(Reason::Revoked.into());
+        }
+        Ok(vouched)
     }
 
     async fn mint(

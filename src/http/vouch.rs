@@ -36,13 +36,7 @@ impl App {
     ) -> Result<Vouched, Reason> {
         let subject = Subject::of(&upstream.profile().name, &sign_in.id);
         let resource = self.resource(resource)?;
-        let allowed = resource.access.global.allows(&subject, &sign_in.identity)
-            && resource
-                .access
-                .own
-                .as_ref()
-                .is_none_or(|own| own.allows(&subject, &sign_in.identity));
-        if !allowed {
+        if !resource.access.allows(&subject, &sign_in.identity) {
             metrics::counter!("mcp_oauth_denied_total", "reason" => "access_rule").increment(1);
             return Err(Reason::NotAllowed);
         }

@@ -4,6 +4,7 @@ pub mod access;
 pub mod authorize;
 pub mod bearer;
 pub mod client;
+pub mod document;
 pub mod error;
 pub mod metadata;
 pub mod mint;

@@ -10,7 +10,8 @@ use super::support::world::{PUBLIC_URL, World};
 const WEB: &str = "https://client.example/cb";
 
 async fn web_client(world: &World) -> Client {
-    let body = json!({"client_name": "Web", "redirect_uris": [WEB], "token_endpoint_auth_method": "none"});
+    let body =
+        json!({"client_name": "Web", "redirect_uris": [WEB], "token_endpoint_auth_method": "none"});
     Client::register_with(world, &body).await
 }
 
@@ -21,12 +22,27 @@ async fn consent_page_shows_who_asks_and_where_the_answer_goes() {
     let mut client = Client::register(&world).await;
     let page = client.authorize(&world, &client.request()).await;
     assert_eq!(page.status, 200);
-    for text in ["Test client", "chose its own name", "127.0.0.1:33418", "Only continue if you just started this yourself", "Example tools", "https://mcp.example.com/mcp", "Stub", "mcp"] {
+    for text in [
+        "Test client",
+        "chose its own name",
+        "127.0.0.1:33418",
+        "Only continue if you just started this yourself",
+        "Example tools",
+        "https://mcp.example.com/mcp",
+        "Stub",
+        "mcp",
+    ] {
         assert!(page.body.contains(text), "{text}: {}", page.body);
     }
     let policy = page.header("content-security-policy");
-    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
-    assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("form-action"), "{policy}");
+    assert!(
+        policy.starts_with("default-src 'none'; style-src 'sha256-"),
+        "{policy}"
+    );
+    assert!(
+        policy.contains("frame-ancestors 'none'") && !policy.contains("form-action"),
+        "{policy}"
+    );
     assert_eq!(page.header("x-frame-options"), "DENY");
     assert_eq!(page.header("referrer-policy"), "same-origin");
     assert_eq!(page.header("cache-control"), "no-store");
@@ -65,7 +81,10 @@ async fn loopback_port_is_free() {
     let world = World::new();
     let mut client = Client::register(&world).await;
     let mut request = client.request();
-    request.insert("redirect_uri".into(), "http://127.0.0.1:50000/callback".into());
+    request.insert(
+        "redirect_uri".into(),
+        "http://127.0.0.1:50000/callback".into(),
+    );
     let page = client.authorize(&world, &request).await;
     assert!(page.body.contains("127.0.0.1:50000"));
 }
@@ -91,7 +110,11 @@ async fn other_errors_go_to_a_loopback_client_with_state_and_iss() {
         let answer = client.authorize(&world, &request).await;
         assert_eq!(answer.status, 303, "{name}={value}: {}", answer.body);
         assert!(answer.header("location").starts_with(LOOPBACK));
-        assert_eq!(answer.sent("error").as_deref(), Some(error), "{name}={value}");
+        assert_eq!(
+            answer.sent("error").as_deref(),
+            Some(error),
+            "{name}={value}"
+        );
         assert_eq!(answer.sent("state").as_deref(), Some("the client's state"));
         assert_eq!(answer.sent("iss").as_deref(), Some(PUBLIC_URL));
         assert!(answer.sent("code").is_none());
@@ -108,7 +131,11 @@ async fn errors_of_a_self_registered_web_client_are_a_page_with_a_link() {
     let answer = client.authorize(&world, &request).await;
     assert_eq!(answer.status, 400);
     assert!(answer.headers.get("location").is_none());
-    assert!(answer.body.contains("https://client.example/cb?error=unsupported_response_type"));
+    assert!(
+        answer
+            .body
+            .contains("https://client.example/cb?error=unsupported_response_type")
+    );
 }
 
 #[tokio::test]
@@ -127,7 +154,10 @@ async fn errors_of_a_configured_client_are_redirected() {
     let mut request = client.request();
     request.insert("response_type".into(), "token".into());
     let answer = client.authorize(&world, &request).await;
-    assert_eq!((answer.status.as_u16(), answer.sent("error").as_deref()), (303, Some("unsupported_response_type")));
+    assert_eq!(
+        (answer.status.as_u16(), answer.sent("error").as_deref()),
+        (303, Some("unsupported_response_type"))
+    );
 }
 
 // A1
@@ -136,11 +166,19 @@ async fn repeated_parameters_are_refused_and_unknown_ones_ignored() {
     let world = World::new();
     let mut client = Client::register(&world).await;
     let mut request = client.request();
-    for (name, value) in [("prompt", "none"), ("nonce", "n"), ("audience", "x"), ("login_hint", "a"), ("request_uri", "urn:x")] {
+    for (name, value) in [
+        ("prompt", "none"),
+        ("nonce", "n"),
+        ("audience", "x"),
+        ("login_hint", "a"),
+        ("request_uri", "urn:x"),
+    ] {
         request.insert(name.to_owned(), value.to_owned()); // A13
     }
     assert_eq!(client.authorize(&world, &request).await.status, 200);
-    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&request).finish();
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(&request)
+        .finish();
     let answer = world.get(&format!("/authorize?{query}&state=again")).await;
     assert_eq!(answer.status, 400);
 }
@@ -174,9 +212,15 @@ async fn oversized_state_is_refused_on_a_page() {
 #[tokio::test]
 async fn posted_request_is_sent_on_as_get() {
     let world = World::new();
-    let request = Request::post("/authorize").header("content-type", "application/x-www-form-urlencoded");
-    let answer = world.send(request.body(Body::from("client_id=a&state=b%20c")).unwrap()).await;
-    assert_eq!((answer.status.as_u16(), answer.header("location")), (303, "/authorize?client_id=a&state=b%20c"));
+    let request =
+        Request::post("/authorize").header("content-type", "application/x-www-form-urlencoded");
+    let answer = world
+        .send(request.body(Body::from("client_id=a&state=b%20c")).unwrap())
+        .await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("location")),
+        (303, "/authorize?client_id=a&state=b%20c")
+    );
 }
 
 // A2, X3
@@ -186,7 +230,10 @@ async fn browser_endpoints_have_no_cors() {
     for path in ["/authorize", "/consent", "/callback/stub", "/"] {
         let preflight = Request::options(path).header("origin", "https://evil.example");
         let answer = world.send(preflight.body(Body::empty()).unwrap()).await;
-        assert!(answer.headers.get("access-control-allow-origin").is_none(), "{path}");
+        assert!(
+            answer.headers.get("access-control-allow-origin").is_none(),
+            "{path}"
+        );
     }
 }
 
@@ -198,7 +245,11 @@ async fn what_a_stranger_wrote_is_escaped() {
     let body = json!({"client_name": name, "redirect_uris": [LOOPBACK], "token_endpoint_auth_method": "none"});
     let mut client = Client::register_with(&world, &body).await;
     let page = client.authorize(&world, &client.request()).await;
-    assert!(!page.body.contains("<img") && page.body.contains("&#60;img"), "{}", page.body);
+    assert!(
+        !page.body.contains("<img") && page.body.contains("&#60;img"),
+        "{}",
+        page.body
+    );
 }
 
 // R14: the largest usual registration and a long state fit into what proxies pass.
@@ -212,11 +263,17 @@ async fn authorization_url_of_four_redirects_and_a_long_state_fits_into_8_kib() 
         "grant_types": ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"],
     });
     let mut client = Client::register_with(&world, &body).await;
-    assert!(client.client_id.len() <= 1_200, "{}", client.client_id.len());
+    assert!(
+        client.client_id.len() <= 1_200,
+        "{}",
+        client.client_id.len()
+    );
     let mut request = client.request();
     request.insert("redirect_uri".into(), "http://127.0.0.1:50001/".into());
     request.insert("state".into(), "s".repeat(2_048));
-    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&request).finish();
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(&request)
+        .finish();
     assert!(query.len() < 8_000, "{}", query.len());
     assert_eq!(client.authorize(&world, &request).await.status, 200);
 }

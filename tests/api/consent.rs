@@ -13,11 +13,24 @@ async fn nothing_happens_before_the_person_allows() {
     let world = World::new();
     let mut client = Client::register(&world).await;
     let page = client.authorize(&world, &client.request()).await;
-    assert_eq!(client.browser.cookies.keys().collect::<Vec<_>>(), ["__Host-mcp-oauth-browser"]);
+    assert_eq!(
+        client.browser.cookies.keys().collect::<Vec<_>>(),
+        ["__Host-mcp-oauth-browser"]
+    );
     let answer = client.browser.decide(&world, &page, "allow").await;
     assert_eq!(answer.status, 303);
-    assert!(answer.header("location").starts_with("https://idp.example/authorize"));
-    assert!(client.browser.cookies.keys().any(|name| name.starts_with("__Host-mcp-oauth-login-")));
+    assert!(
+        answer
+            .header("location")
+            .starts_with("https://idp.example/authorize")
+    );
+    assert!(
+        client
+            .browser
+            .cookies
+            .keys()
+            .any(|name| name.starts_with("__Host-mcp-oauth-login-"))
+    );
 }
 
 // B11: nothing sealed and nothing secret rides the URL to the upstream.
@@ -41,7 +54,13 @@ async fn cookies_are_for_this_host_only() {
         for cookie in answer.headers.get_all("set-cookie") {
             let cookie = cookie.to_str().unwrap();
             assert!(cookie.starts_with("__Host-"), "{cookie}");
-            for attribute in ["; Path=/;", "; HttpOnly", "; SameSite=Lax", "; Secure", "; Max-Age=600"] {
+            for attribute in [
+                "; Path=/;",
+                "; HttpOnly",
+                "; SameSite=Lax",
+                "; Secure",
+                "; Max-Age=600",
+            ] {
                 assert!(cookie.contains(attribute), "{cookie}");
             }
             assert!(!cookie.contains("Domain"));
@@ -74,8 +93,14 @@ async fn form_of_another_browser_is_refused() {
     assert_eq!(victim.decide(&world, &page, "allow").await.status, 400);
     let mut other = Client::register(&world).await;
     other.authorize(&world, &other.request()).await;
-    assert_eq!(other.browser.decide(&world, &page, "allow").await.status, 400);
-    assert_eq!(other.browser.decide(&world, &page, "deny").await.status, 400);
+    assert_eq!(
+        other.browser.decide(&world, &page, "allow").await.status,
+        400
+    );
+    assert_eq!(
+        other.browser.decide(&world, &page, "deny").await.status,
+        400
+    );
     assert_eq!(world.upstream.counts().exchanges, 0);
 }
 
@@ -100,7 +125,11 @@ async fn form_from_another_site_is_refused() {
             .header(name, value)
             .body(Body::from(body.clone()))
             .unwrap();
-        assert_eq!(client.browser.send(&world, request).await.status, status, "{name}: {value}");
+        assert_eq!(
+            client.browser.send(&world, request).await.status,
+            status,
+            "{name}: {value}"
+        );
     }
 }
 
@@ -138,13 +167,24 @@ async fn unfinished_logins_do_not_fill_the_cookie_jar() {
         request.insert("state".into(), "s".repeat(n * 40));
         let page = client.authorize(&world, &request).await;
         client.browser.decide(&world, &page, "allow").await;
-        let size: usize = client.browser.cookies.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let size: usize = client
+            .browser
+            .cookies
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
         assert!(size <= 6 * 1024 + 200, "{size}");
         assert!(client.browser.cookies.len() <= 9);
     }
     // The newest is the one that works.
     let allowed = client.allow(&world).await;
-    assert!(client.callback(&world, &allowed, "alice").await.sent("code").is_some());
+    assert!(
+        client
+            .callback(&world, &allowed, "alice")
+            .await
+            .sent("code")
+            .is_some()
+    );
 }
 
 // The largest request still makes a cookie that browsers keep.
@@ -157,8 +197,17 @@ async fn login_cookie_of_the_largest_request_fits() {
     let page = client.authorize(&world, &request).await;
     assert_eq!(page.status, 200);
     client.browser.decide(&world, &page, "allow").await;
-    let (name, value) = client.browser.cookies.iter().find(|(name, _)| name.contains("login")).unwrap();
-    assert!(name.len() + value.len() <= 3_891, "{}", name.len() + value.len());
+    let (name, value) = client
+        .browser
+        .cookies
+        .iter()
+        .find(|(name, _)| name.contains("login"))
+        .unwrap();
+    assert!(
+        name.len() + value.len() <= 3_891,
+        "{}",
+        name.len() + value.len()
+    );
 }
 
 #[tokio::test]
@@ -183,7 +232,10 @@ async fn unreachable_upstream_is_a_page_and_the_form_works_later() {
     assert_eq!(answer.status, 503);
     assert!(answer.headers.contains_key("retry-after"));
     world.upstream.mood(Mood::Well);
-    assert_eq!(client.browser.decide(&world, &page, "allow").await.status, 303);
+    assert_eq!(
+        client.browser.decide(&world, &page, "allow").await.status,
+        303
+    );
 }
 
 #[tokio::test]
@@ -192,7 +244,11 @@ async fn other_account_adds_the_account_picker() {
     let mut client = Client::register(&world).await;
     let page = client.authorize(&world, &client.request()).await;
     let sealed = hidden(&page);
-    let form = [("consent", sealed.as_str()), ("decision", "allow"), ("account", "other")];
+    let form = [
+        ("consent", sealed.as_str()),
+        ("decision", "allow"),
+        ("account", "other"),
+    ];
     let answer = client.browser.send(&world, consent_post(&form)).await;
     assert_eq!(answer.sent("prompt").as_deref(), Some("select_account"));
 }

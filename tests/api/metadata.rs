@@ -30,11 +30,17 @@ async fn resource_metadata_names_the_resource_and_its_server() {
 async fn documents_are_the_same_at_the_root_and_under_the_path() {
     let world = World::new();
     for document in [SERVER, RESOURCE] {
-        let (root, path) = (world.get(document).await, world.get(&format!("{document}/mcp")).await);
+        let (root, path) = (
+            world.get(document).await,
+            world.get(&format!("{document}/mcp")).await,
+        );
         assert_eq!((root.status.as_u16(), path.status.as_u16()), (200, 200));
         assert_eq!(root.body, path.body);
         let other = world.get(&format!("{document}/other")).await;
-        assert_eq!((other.status.as_u16(), other.header("content-type")), (404, "application/json"));
+        assert_eq!(
+            (other.status.as_u16(), other.header("content-type")),
+            (404, "application/json")
+        );
     }
 }
 
@@ -42,9 +48,17 @@ async fn documents_are_the_same_at_the_root_and_under_the_path() {
 #[tokio::test]
 async fn nothing_else_is_under_well_known() {
     let world = World::new();
-    for path in ["/.well-known/openid-configuration", "/.well-known/x", "/.well-known/openid-configuration/mcp"] {
+    for path in [
+        "/.well-known/openid-configuration",
+        "/.well-known/x",
+        "/.well-known/openid-configuration/mcp",
+    ] {
         let answer = world.get(path).await;
-        assert_eq!((answer.status.as_u16(), answer.header("content-type")), (404, "application/json"), "{path}");
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("content-type")),
+            (404, "application/json"),
+            "{path}"
+        );
     }
 }
 
@@ -57,7 +71,12 @@ async fn documents_can_be_read_from_any_origin_and_kept_for_a_while() {
         assert_eq!(answer.header("access-control-allow-origin"), "*");
         assert_eq!(answer.header("content-type"), "application/json");
         assert_eq!(answer.header("cache-control"), "public, max-age=300");
-        assert!(answer.headers.get("access-control-allow-credentials").is_none()); // X3
+        assert!(
+            answer
+                .headers
+                .get("access-control-allow-credentials")
+                .is_none()
+        ); // X3
     }
 }
 
@@ -65,8 +84,20 @@ async fn documents_can_be_read_from_any_origin_and_kept_for_a_while() {
 #[tokio::test]
 async fn registration_is_advertised_only_where_it_is_on() {
     let world = World::with(|config| config.clients.dcr = false);
-    assert!(world.get(SERVER).await.json().get("registration_endpoint").is_none());
-    let answer = world.post_json("/register", &json!({"redirect_uris": ["https://a.example/cb"]})).await;
+    assert!(
+        world
+            .get(SERVER)
+            .await
+            .json()
+            .get("registration_endpoint")
+            .is_none()
+    );
+    let answer = world
+        .post_json(
+            "/register",
+            &json!({"redirect_uris": ["https://a.example/cb"]}),
+        )
+        .await;
     assert_eq!(answer.status, 404);
 }
 
@@ -79,8 +110,25 @@ async fn revocation_is_advertised_only_where_it_holds() {
 
     let stub = Stub::new("stub").edit(|profile| profile.revokes_one_token = false);
     let world = World::made(|config| config.replay.store = StoreKind::Upstream, stub);
-    assert!(world.get(SERVER).await.json().get("revocation_endpoint").is_none());
-    assert_eq!(world.post_form("/revoke", &[("token", "x")]).await.status, 404);
+    assert!(
+        world
+            .get(SERVER)
+            .await
+            .json()
+            .get("revocation_endpoint")
+            .is_none()
+    );
+    assert_eq!(
+        world.post_form("/revoke", &[("token", "x")]).await.status,
+        404
+    );
     let world = World::with(|config| config.replay.store = StoreKind::Upstream);
-    assert!(world.get(SERVER).await.json().get("revocation_endpoint").is_some());
+    assert!(
+        world
+            .get(SERVER)
+            .await
+            .json()
+            .get("revocation_endpoint")
+            .is_some()
+    );
 }

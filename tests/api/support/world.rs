@@ -9,7 +9,8 @@ use mcp_oauth::config::{self, Config};
 use mcp_oauth::entropy;
 use mcp_oauth::http::{App, routes};
 use mcp_oauth::oauth::names::InstanceId;
-use mcp_oauth::replay::{MemoryStore, ReplayStore, Revocations};
+use mcp_oauth::replay::memory::MemoryStore;
+use mcp_oauth::replay::{ReplayStore, Revocations};
 use mcp_oauth::seal::{KeyState, Keyring, Keys, RootKey};
 use mcp_oauth::server;
 use mcp_oauth::time::{Clock, ManualClock, Timestamp};
@@ -110,8 +111,19 @@ impl World {
 
     /// Another process that shares nothing but the keys, the clock and the upstream.
     pub fn replica(&self) -> Self {
+        self.replica_edited(|_| {})
+    }
+
+    /// A replica with another configuration.
+    pub fn replica_edited(&self, edit: impl FnOnce(&mut Config)) -> Self {
         let (upstream, clock) = (Arc::clone(&self.upstream), Arc::clone(&self.clock));
-        Self::assembled(|_| {}, upstream, clock, Arc::clone(&self.key))
+        Self::assembled(edit, upstream, clock, Arc::clone(&self.key))
+    }
+
+    /// A replica with another upstream.
+    pub fn replica_with(&self, upstream: Stub) -> Self {
+        let clock = Arc::clone(&self.clock);
+        Self::assembled(|_| {}, Arc::new(upstream), clock, Arc::clone(&self.key))
     }
 
     fn assembled(

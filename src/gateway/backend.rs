@@ -1,0 +1,324 @@
+//! The hop to the backend: connections, the request's target, and what its failures mean.
+//!
+//! Uses `hyper-util`'s pooled client over HTTP/1.1, or HTTP/2 where a backend offers it by ALPN.
+//! Refuses to follow redirects and to pass an upgrade. Each resource has its own pool.
+
+use std::error::Error;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tower::Service;
+use url::Url;
+
+use super::answer::Denied;
+use super::route::without_token;
+use super::streams::{Upload, UploadError};
+use crate::config::Resource;
+
+/// Kept shorter than the five seconds after which common servers close an idle connection, so that
+/// a request rarely meets one that is being closed.
+const POOL_IDLE: Duration = Duration::from_secs(4);
+const POOL_SIZE: usize = 4_096;
+/// Bounds what one stream holds in memory between backend and client.
+const BUFFER: usize = 64 * 1024;
+const WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// When the next of a name's addresses is tried beside a silent one.
+const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A backend that cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackendError {
+    /// Its URL is not one of an HTTP server.
+    #[error("the backend URL of {resource} cannot be used")]
+    Url {
+        /// Public path of the resource.
+        resource: String,
+    },
+    /// No trust anchors, or no provider of cryptography.
+    #[error("TLS toward the backend of {resource} cannot be set up")]
+    Tls {
+        /// Public path of the resource.
+        resource: String,
+        /// What went wrong.
+        source: BoxError,
+    },
+}
+
+/// One resource's backend.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    client: Client<Within<HttpsConnector<HttpConnector>>, Upload>,
+    scheme: Scheme,
+    authority: Authority,
+    path: String,
+    query: Option<String>,
+    origin: String,
+}
+
+impl Backend {
+    pub(crate) fn new(resource: &Resource) -> Result<Self, BackendError> {
+        let url = &resource.backend;
+        let unusable = || BackendError::Url {
+            resource: resource.path.clone(),
+        };
+        let scheme = Scheme::try_from(url.scheme()).map_err(|_| unusable())?;
+        let authority = &url[url::Position::BeforeHost..url::Position::AfterPort];
+        let authority = Authority::try_from(authority).map_err(|_| unusable())?;
+        let connector =
+            connector(url, resource.connect_timeout).map_err(|source| BackendError::Tls {
+                resource: resource.path.clone(),
+                source,
+            })?;
+        Ok(Self {
+            client: client(connector),
+            scheme,
+            authority,
+            path: url.path().to_owned(),
+            query: url.query().map(str::to_owned),
+            origin: url.origin().ascii_serialization(),
+        })
+    }
+
+    /// Sends a request; the future ends with the head of the answer.
+    pub(crate) fn send(
+        &self,
+        method: Method,
+        target: Uri,
+        headers: HeaderMap,
+        body: Upload,
+    ) -> hyper_util::client::legacy::ResponseFuture {
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = target;
+        *request.version_mut() = Version::HTTP_11;
+        *request.headers_mut() = headers;
+        self.client.request(request)
+    }
+
+    /// Where a request goes: the backend's URL, what follows the resource's path, and both queries.
+    pub(crate) fn target(&self, rest: &str, query: Option<&str>) -> Option<Uri> {
+        let base = if rest.starts_with('/') {
+            self.path.trim_end_matches('/')
+        } else {
+            &self.path
+        };
+        let query = query.map(without_token).filter(|it| !it.is_empty());
+        let mut target = String::with_capacity(
+            base.len() + rest.len() + query.as_ref().map_or(0, |it| it.len()) + 16,
+        );
+        target.push_str(base);
+        target.push_str(rest);
+        let mut separator = '?';
+        for part in [self.query.as_deref(), query.as_deref()] {
+            if let Some(part) = part {
+                target.push(separator);
+                target.push_str(part);
+                separator = '&';
+            }
+        }
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(PathAndQuery::from_maybe_shared(target).ok()?);
+        Uri::from_parts(parts).ok()
+    }
+
+    /// A redirect of the backend as the client must see it: at the public address, or, if it leads
+    /// elsewhere on the backend's host, not at all. Redirects to other hosts stay as they are.
+    pub(crate) fn public_location(
+        &self,
+        location: &HeaderValue,
+        public: &str,
+    ) -> Option<HeaderValue> {
+        let text = location.to_str().ok()?;
+        let path = if let Some(path) = text.strip_prefix(&self.origin) {
+            path
+        } else if text.starts_with('/') && !text.starts_with("//") {
+            text
+        } else {
+            return Some(location.clone());
+        };
+        let rest = path.strip_prefix(self.path.trim_end_matches('/'))?;
+        let is_below = rest.is_empty() || rest.starts_with(['/', '?', '#']);
+        is_below
+            .then(|| HeaderValue::try_from(format!("{public}{rest}")).ok())
+            .flatten()
+    }
+}
+
+fn client<C>(connector: C) -> Client<C, Upload>
+where
+    C: hyper_util::client::legacy::connect::Connect + Clone,
+{
+    Client::builder(TokioExecutor::new())
+        .pool_idle_timeout(POOL_IDLE)
+        .pool_max_idle_per_host(POOL_SIZE)
+        .pool_timer(TokioTimer::new())
+        .timer(TokioTimer::new())
+        .http1_max_buf_size(BUFFER)
+        .http2_initial_stream_window_size(WINDOW)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .build(connector)
+}
+
+fn connector(
+    url: &Url,
+    limit: Duration,
+) -> Result<Within<HttpsConnector<HttpConnector>>, BoxError> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(KEEP_ALIVE));
+    tcp.set_happy_eyeballs_timeout(Some(NEXT_ADDRESS));
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let builder = HttpsConnectorBuilder::new();
+    // The system's anchors, since a backend may have a certificate of the company's own; reading
+    // them takes a while, so only where they are needed.
+    let builder = if url.scheme() == "https" {
+        builder.with_provider_and_native_roots(provider)?
+    } else {
+        builder.with_provider_and_webpki_roots(provider)?
+    };
+    Ok(Within {
+        connector: builder
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(tcp),
+        limit,
+    })
+}
+
+/// Marks a failure to connect in time.
+#[derive(Debug, thiserror::Error)]
+#[error("connecting took too long")]
+struct TooSlow;
+
+/// A connector with a time limit on the whole of name, TCP and TLS.
+#[derive(Clone, Debug)]
+pub(crate) struct Within<C> {
+    connector: C,
+    limit: Duration,
+}
+
+impl<C> Service<Uri> for Within<C>
+where
+    C: Service<Uri, Error = BoxError>,
+    C::Response: Send,
+    C::Future: Send + 'static,
+{
+    type Response = C::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.connector.poll_ready(cx)
+    }
+
+    fn call(&mut self, target: Uri) -> Self::Future {
+        let connecting = self.connector.call(target);
+        let limit = self.limit;
+        Box::pin(async move {
+            tokio::time::timeout(limit, connecting)
+                .await
+                .unwrap_or_else(|_| Err(TooSlow.into()))
+        })
+    }
+}
+
+/// What a failure before the head of the answer means for the client.
+pub(crate) fn denied(error: &hyper_util::client::legacy::Error) -> Denied {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        match error.downcast_ref() {
+            Some(UploadError::TooLarge) => return Denied::TooLarge,
+            Some(UploadError::Stalled) => return Denied::UploadStalled,
+            Some(UploadError::Broken) | None => {}
+        }
+        if error.is::<TooSlow>() {
+            return Denied::ConnectTimeout;
+        }
+        cause = error.source();
+    }
+    if error.is_connect() {
+        Denied::Unreachable
+    } else {
+        Denied::Broken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backend(url: &str) -> Backend {
+        let url = Url::parse(url).unwrap();
+        Backend {
+            client: client(connector(&url, Duration::from_secs(1)).unwrap()),
+            scheme: Scheme::HTTP,
+            authority: Authority::from_static("10.0.0.1:3000"),
+            path: url.path().to_owned(),
+            query: url.query().map(str::to_owned),
+            origin: url.origin().ascii_serialization(),
+        }
+    }
+
+    #[test]
+    fn target_joins_paths_and_queries() {
+        for (url, rest, query, expected) in [
+            ("/mcp", "", None, "/mcp"),
+            ("/mcp", "/x", Some("a=1"), "/mcp/x?a=1"),
+            ("/mcp", "/", None, "/mcp/"),
+            ("/base/", "", None, "/base/"),
+            ("/base/", "/x", None, "/base/x"),
+            ("/", "/x", None, "/x"),
+            ("/", "", None, "/"),
+            ("/mcp?t=1", "", Some("a=1"), "/mcp?t=1&a=1"),
+            ("/mcp", "", Some("access_token=x"), "/mcp"),
+        ] {
+            let backend = backend(&format!("http://10.0.0.1:3000{url}"));
+            let target = backend.target(rest, query).unwrap();
+            assert_eq!(target, *format!("http://10.0.0.1:3000{expected}"));
+        }
+    }
+
+    // G16
+    #[test]
+    fn redirects_never_name_the_backend() {
+        let backend = backend("http://10.0.0.1:3000/mcp");
+        let public = |location: &'static str| {
+            backend
+                .public_location(
+                    &HeaderValue::from_static(location),
+                    "https://mcp.example.com/tools",
+                )
+                .map(|value| value.to_str().unwrap().to_owned())
+        };
+        for (location, expected) in [
+            (
+                "http://10.0.0.1:3000/mcp/",
+                Some("https://mcp.example.com/tools/"),
+            ),
+            ("/mcp/x?y", Some("https://mcp.example.com/tools/x?y")),
+            ("/mcpx", None),
+            ("http://10.0.0.1:3000/admin", None),
+            ("https://other.example/", Some("https://other.example/")),
+            ("relative", Some("relative")),
+        ] {
+            assert_eq!(public(location).as_deref(), expected, "{location}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What the MCP server receives, and what becomes of its answer.
+//!
+//! The backend's challenges and 401s never reach a client as if they were ours: a refused upstream
+//! token is our `invalid_token`, a 401 to a request without a token is our challenge, and any other
+//! is a fault between the two servers. Everything else passes with its status and its bytes.
+
+use std::pin::pin;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{CONTENT_LENGTH, LOCATION};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::ResponseFuture;
+use tokio::time::{Instant, timeout};
+
+use super::answer::Denied;
+use super::session::{self, MCP_SESSION_ID};
+use super::streams::{Active, Answer, End, Upload, Warrant};
+use super::trace::{TRACESTATE, Trace};
+use super::{Gateway, Route, backend, headers};
+use crate::oauth::bearer::{Principal, Refusal};
+use crate::seal::OpenError;
+
+/// A request that may pass: every check is behind it.
+pub(super) struct Passage<'r> {
+    pub(super) parts: &'r Parts,
+    pub(super) principal: Option<Principal>,
+    pub(super) session: Option<session::Presented>,
+    pub(super) target: Uri,
+}
+
+impl Gateway {
+    /// Sends a request to the backend and hands on the answer.
+    pub(super) async fn pass(
+        &self,
+        route: &Route,
+        passage: Passage<'_>,
+        body: Body,
+        trace: &Trace,
+    ) -> Result<Response, Denied> {
+        let resource = &route.resource;
+        if declared_length(&passage.parts.headers).is_some_and(|it| it > resource.max_body) {
+            return Err(Denied::TooLarge);
+        }
+        let headers = route.request_headers(&passage, trace);
+        let warrant = self.warrant(&passage);
+        let body = Upload::new(body, resource.max_body, self.patience.upload);
+
+        let begun = self.clock.elapsed();
+        let method = passage.parts.method.clone();
+        let sent = route
+            .backend
+            .send(method, passage.target.clone(), headers, body);
+        let head = self.head(route, sent, &warrant).await;
+        let took = self.clock.elapsed().saturating_sub(begun);
+        self.meters.backend_seconds.record(took);
+
+        self.answer_of(route, &passage, warrant, head?)
+    }
+
+    /// Waits for the head of the answer, for as long as the request may go on.
+    async fn head(
+        &self,
+        route: &Route,
+        sent: ResponseFuture,
+        warrant: &Warrant,
+    ) -> Result<http::Response<Incoming>, Denied> {
+        let idle = route.resource.idle_timeout;
+        let tick = self.patience.tick.min(idle);
+        let begun = Instant::now();
+        let mut sent = pin!(sent);
+        loop {
+            if let Ok(head) = timeout(tick, &mut sent).await {
+                return head.map_err(|error| {
+                    let denied = backend::denied(&error);
+                    // The error names addresses and causes, nothing of the request.
+                    tracing::debug!(error = &error as &dyn std::error::Error, "backend failed");
+                    denied
+                });
+            }
+            match warrant.end() {
+                Some(End::Revoked) => return Err(route.refuse(Refusal::Ended)),
+                Some(End::Expired) => {
+                    return Err(route.refuse(Refusal::NotOpened(OpenError::Expired)));
+                }
+                Some(End::Draining | End::Stopping) => return Err(Denied::Stopping),
+                None if begun.elapsed() >= idle => return Err(Denied::Silent),
+                None => {}
+            }
+        }
+    }
+
+    fn answer_of(
+        &self,
+        route: &Route,
+        passage: &Passage<'_>,
+        warrant: Warrant,
+        head: http::Response<Incoming>,
+    ) -> Result<Response, Denied> {
+        let (head, body) = head.into_parts();
+        route.judge(head.status, passage.principal.as_ref())?;
+
+        let mut headers = headers::for_client(&head.headers);
+        if let Some(named) = head.headers.get(MCP_SESSION_ID) {
+            let sealed = session::seal(
+                named,
+                passage.session.as_ref(),
+                &self.keys,
+                passage.principal.as_ref(),
+                &route.resource.path,
+                &mut crate::entropy::rng(),
+            );
+            headers.insert(MCP_SESSION_ID, sealed.ok_or(Denied::Fault)?);
+        }
+        if let Some(location) = headers.remove(LOCATION)
+            && let Some(location) = route.backend.public_location(&location, &route.public)
+        {
+            headers.insert(LOCATION, location);
+        }
+        let events =
+            headers::is_event_stream(&headers).then(|| Active::count(&self.meters.active_streams));
+        let idle = route.resource.idle_timeout;
+        let answer = Answer::new(body, warrant, self.patience, idle, events);
+
+        let mut response = Response::new(Body::new(answer));
+        *response.status_mut() = head.status;
+        *response.headers_mut() = headers;
+        Ok(response)
+    }
+
+    /// What the answer may outlive: an answer that was authorized when it began runs to its end, a
+    /// stream without end only for as long as the token lives.
+    fn warrant(&self, passage: &Passage<'_>) -> Warrant {
+        let is_listening = is_listening(passage.parts);
+        let past_expiry = if is_listening {
+            self.patience.listen_past_expiry
+        } else {
+            self.patience.answer_past_expiry
+        };
+        let principal = passage.principal.clone();
+        Warrant {
+            clock: self.clock.clone(),
+            ended: self.ended.clone(),
+            stopping: self.stopping.clone(),
+            ends_at: principal
+                .as_ref()
+                .map(|it| it.token().exp.plus(past_expiry)),
+            principal,
+            is_listening,
+        }
+    }
+}
+
+impl Route {
+    fn request_headers(&self, passage: &Passage<'_>, trace: &Trace) -> HeaderMap {
+        let inbound = &passage.parts.headers;
+        let operator = &self.resource.backend_headers;
+        let mut built = headers::for_backend(inbound, operator);
+        for (name, value) in operator {
+            built.insert(name.clone(), value.clone());
+        }
+        if let Some(session) = &passage.session {
+            built.insert(MCP_SESSION_ID, session.bare.clone());
+        }
+        if trace.is_continued {
+            for value in inbound.get_all(TRACESTATE) {
+                built.append(TRACESTATE, value.clone());
+            }
+        }
+        trace.write(&mut built);
+        if let Some(principal) = &passage.principal {
+            headers::add_identity(&mut built, self.resource.forward, principal);
+        }
+        built
+    }
+
+    /// Answers that must not pass.
+    fn judge(&self, status: StatusCode, principal: Option<&Principal>) -> Result<(), Denied> {
+        match status {
+            StatusCode::UNAUTHORIZED => Err(match principal {
+                // Clients start to sign in on a challenge only.
+                None => self.refuse(Refusal::NoToken),
+                Some(_) if self.resource.forward.needs_upstream_token() => {
+                    self.refuse(Refusal::UpstreamTokenRefused)
+                }
+                Some(_) => Denied::BackendRefused,
+            }),
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => Err(Denied::BackendRefused),
+            // Nothing was asked to be upgraded.
+            status if status.is_informational() => Err(Denied::Broken),
+            _ => Ok(()),
+        }
+    }
+
+    /// The refusal of a request, with this resource's challenge.
+    pub(super) fn refuse(&self, refusal: Refusal) -> Denied {
+        Denied::Bearer(refusal, self.protected.challenge(refusal).cloned())
+    }
+}
+
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Whether the answer has no end of its own: the GET stream of earlier revisions, or a subscription.
+fn is_listening(parts: &Parts) -> bool {
+    parts.method == Method::GET
+        || parts.headers.get("mcp-method")
+            == Some(&HeaderValue::from_static("subscriptions/listen"))
+}

@@ -1,6 +1,7 @@
 //! OAuth 2.1 in front of a remote MCP server: stateless, sealed tokens, no database.
 
 pub mod config;
+pub mod demo;
 pub mod entropy;
 pub mod gateway;
 pub mod http;

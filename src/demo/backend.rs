@@ -131,11 +131,7 @@ async fn end_session(State(backend): State<Arc<Backend>>, headers: HeaderMap) ->
 }
 
 /// `POST /mcp`: one message, or a batch of 2025-03-26.
-async fn receive(
-    State(backend): State<Arc<Backend>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+async fn receive(State(backend): State<Arc<Backend>>, headers: HeaderMap, body: Bytes) -> Response {
     if let Err(refused) = backend.admit(&headers) {
         return refused.into_response();
     }

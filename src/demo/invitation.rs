@@ -23,21 +23,51 @@ pub(super) fn write(
     out: &mut (dyn Write + Send),
     paint: Paint,
 ) -> io::Result<()> {
-    writeln!(out, "{}  Ctrl-C stops it.\n", paint.bold("The demo is running."))?;
+    writeln!(
+        out,
+        "{}  Ctrl-C stops it.\n",
+        paint.bold("The demo is running.")
+    )?;
     row(out, paint, "MCP server", &paint.bold(mcp_url))?;
-    row(out, paint, "Tools", "whoami, echo, count (slow, streams its progress)")?;
-    row(out, paint, "Sign in as", &format!("Alice or Bob, without password, at {provider}"))?;
+    row(
+        out,
+        paint,
+        "Tools",
+        "whoami, echo, count (slow, streams its progress)",
+    )?;
+    row(
+        out,
+        paint,
+        "Sign in as",
+        &format!("Alice or Bob, without password, at {provider}"),
+    )?;
 
-    writeln!(out, "\nAdd it to a client. A page will ask whether you allow that, then who you are.\n")?;
+    writeln!(
+        out,
+        "\nAdd it to a client. A page will ask whether you allow that, then who you are.\n"
+    )?;
     row(out, paint, "Claude Code", &claude_code(mcp_url))?;
     row(out, paint, "", "then, in a session: /mcp")?;
     row(out, paint, "VS Code", &vs_code(mcp_url))?;
-    row(out, paint, "", &format!("or .vscode/mcp.json: {}", vs_code_file(mcp_url)))?;
+    row(
+        out,
+        paint,
+        "",
+        &format!("or .vscode/mcp.json: {}", vs_code_file(mcp_url)),
+    )?;
     row(out, paint, "Cursor", &cursor(mcp_url))?;
-    row(out, paint, "", &format!("or .cursor/mcp.json: {}", cursor_file(mcp_url)))?;
+    row(
+        out,
+        paint,
+        "",
+        &format!("or .cursor/mcp.json: {}", cursor_file(mcp_url)),
+    )?;
     row(out, paint, "Inspector", &inspector(mcp_url))?;
 
-    writeln!(out, "\nThe whole flow without a browser: mcp-oauth demo --selfcheck")
+    writeln!(
+        out,
+        "\nThe whole flow without a browser: mcp-oauth demo --selfcheck"
+    )
 }
 
 fn row(out: &mut (dyn Write + Send), paint: Paint, label: &str, text: &str) -> io::Result<()> {

@@ -52,7 +52,9 @@ const UPSTREAM: &str = "demo";
 #[non_exhaustive]
 pub enum DemoError {
     /// The address is not on this computer.
-    #[error("{0} is not an address of this computer; the demo lets everybody in: --listen {LISTEN}")]
+    #[error(
+        "{0} is not an address of this computer; the demo lets everybody in: --listen {LISTEN}"
+    )]
     NotLoopback(SocketAddr),
     /// Somebody else listens there.
     #[error("{0} is taken; choose another port: --listen {next}", next = next(*.0))]

@@ -49,21 +49,31 @@ async fn drive(mcp_url: &str, report: &mut Report<'_>) -> Result<(), Stop> {
         .needed("MCP initialize", mcp::initialize(&agent, mcp_url, &tokens))
         .await?;
     report.checked("MCP tools/list", session.list()).await?;
-    report.checked("MCP tools/call whoami", session.whoami("alice")).await?;
-    report.checked("MCP tools/call count, streamed", session.count()).await?;
+    report
+        .checked("MCP tools/call whoami", session.whoami("alice"))
+        .await?;
+    report
+        .checked("MCP tools/call count, streamed", session.count())
+        .await?;
     let stateless = mcp::stateless(&agent, mcp_url, &tokens);
-    report.checked("MCP 2026-07-28, without a session", stateless).await?;
+    report
+        .checked("MCP 2026-07-28, without a session", stateless)
+        .await?;
 
     let renewed = report.needed("refresh", client.refreshed(&tokens)).await?;
     let again = client.refreshed_again(&tokens, &renewed);
-    report.checked("the same refresh token again", again).await?;
+    report
+        .checked("the same refresh token again", again)
+        .await?;
 
     let replayed = thief::code_replayed(&client);
     report.checked("code replayed", replayed).await?;
     let tampered = thief::token_tampered_with(&client, &renewed);
     report.checked("token tampered with", tampered).await?;
     let misused = thief::tokens_misused(&client, &renewed, &code);
-    report.checked("token of one kind used as another", misused).await?;
+    report
+        .checked("token of one kind used as another", misused)
+        .await?;
 
     report.needed("revoke", client.revoked(&renewed)).await?;
     let after = thief::used_after_revocation(&client, &renewed);
@@ -71,11 +81,7 @@ async fn drive(mcp_url: &str, report: &mut Report<'_>) -> Result<(), Stop> {
 }
 
 /// From the bare URL to a `client_id`.
-async fn introduce(
-    mcp_url: &str,
-    agent: &Agent,
-    report: &mut Report<'_>,
-) -> Result<Client, Stop> {
+async fn introduce(mcp_url: &str, agent: &Agent, report: &mut Report<'_>) -> Result<Client, Stop> {
     let challenge = report
         .needed("challenge", discovery::challenge(agent, mcp_url))
         .await?;

@@ -78,7 +78,10 @@ impl<'a> Message<'a> {
         let id = body.get("id");
         let message = Self {
             id,
-            method: body.get("method").and_then(Value::as_str).unwrap_or_default(),
+            method: body
+                .get("method")
+                .and_then(Value::as_str)
+                .unwrap_or_default(),
             params: body.get("params").unwrap_or(&Value::Null),
         };
         let is_version_2 = body.get("jsonrpc").and_then(Value::as_str) == Some("2.0");
@@ -143,9 +146,7 @@ impl<'a> Message<'a> {
         }
         match (header, meta) {
             (Some(MODERN), Some(MODERN)) => {}
-            (Some(header), meta)
-                if header != MODERN && meta.is_none_or(|meta| meta == header) =>
-            {
+            (Some(header), meta) if header != MODERN && meta.is_none_or(|meta| meta == header) => {
                 return Err(self.unsupported(header));
             }
             _ => return Err(self.mismatch("MCP-Protocol-Version")),

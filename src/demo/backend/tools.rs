@@ -11,7 +11,8 @@ use serde_json::{Map, Value, json};
 use super::message::{Failure, Message};
 
 /// What a model is told about the server.
-pub(super) const INSTRUCTIONS: &str = "Tools to try out a sign-in: `whoami` tells who is signed in.";
+pub(super) const INSTRUCTIONS: &str =
+    "Tools to try out a sign-in: `whoami` tells who is signed in.";
 
 /// Most that `count` counts to.
 const MOST: u64 = 20;

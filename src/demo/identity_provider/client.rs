@@ -1,12 +1,10 @@
 //! The back channel of the demo identity provider: the client's authentication (RFC 6749 §2.3.1) and
 //! JSON that nobody stores.
 
-use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, WWW_AUTHENTICATE,
-};
+use axum::Json;
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use axum::Json;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
@@ -22,9 +20,10 @@ use crate::oauth::params::Params;
 ///
 /// The finished refusal.
 pub(super) fn form(headers: &HeaderMap, body: &[u8], secret: &Secret) -> Result<Params, Response> {
-    let is_form = headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|it| it.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
+    let is_form = headers.get(CONTENT_TYPE).is_some_and(|it| {
+        it.as_bytes()
+            .starts_with(b"application/x-www-form-urlencoded")
+    });
     let form = Params::parse(body).ok().filter(|_| is_form);
     let form = form.ok_or_else(|| error(StatusCode::BAD_REQUEST, "invalid_request"))?;
     let (id, presented) = match headers.get(AUTHORIZATION) {

@@ -6,9 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, SET_COOKIE,
-};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, SET_COOKIE};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -77,7 +75,8 @@ impl Agent {
     }
 
     pub(super) async fn get(&self, url: &str) -> Result<Answer, Mismatch> {
-        self.send(request(Method::GET, url, &[], Bytes::new())?).await
+        self.send(request(Method::GET, url, &[], Bytes::new())?)
+            .await
     }
 
     pub(super) async fn post_json(&self, url: &str, body: &Value) -> Result<Answer, Mismatch> {
@@ -144,13 +143,21 @@ impl Answer {
     pub(super) fn expect_no_store(&self) -> Result<(), Mismatch> {
         let value = self.header(CACHE_CONTROL.as_str());
         let holds = value.split(',').any(|word| word.trim() == "no-store");
-        ensure(holds, "Cache-Control: no-store", format!("Cache-Control: {value}"))
+        ensure(
+            holds,
+            "Cache-Control: no-store",
+            format!("Cache-Control: {value}"),
+        )
     }
 
     /// The body as JSON, sent as JSON.
     pub(super) fn json(&self) -> Result<Value, Mismatch> {
         let kind = self.header(CONTENT_TYPE.as_str());
-        ensure(kind.starts_with("application/json"), "application/json", kind)?;
+        ensure(
+            kind.starts_with("application/json"),
+            "application/json",
+            kind,
+        )?;
         serde_json::from_slice(&self.body).map_err(|_| Mismatch::new("JSON", "something else"))
     }
 
@@ -164,7 +171,10 @@ impl Answer {
 
     fn member(&self, name: &str) -> String {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
-        body.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+        body.get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// Status and error, never the body: there may be tokens in it.
@@ -239,8 +249,14 @@ impl Browser {
         headers: &[(&str, &str)],
         body: Bytes,
     ) -> Result<Answer, Mismatch> {
-        let jar = self.cookies.entry(url.origin().ascii_serialization()).or_default();
-        let pairs: Vec<_> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let jar = self
+            .cookies
+            .entry(url.origin().ascii_serialization())
+            .or_default();
+        let pairs: Vec<_> = jar
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         let cookies = pairs.join("; ");
         let mut headers = headers.to_vec();
         if !cookies.is_empty() {

@@ -148,12 +148,19 @@ impl Client {
             let expected = format!("a consent page that shows {shown}");
             ensure(page.contains(shown), expected, "one that does not")?;
         }
-        ensure(!page.contains("<script"), "a page without script", "one with")?;
+        ensure(
+            !page.contains("<script"),
+            "a page without script",
+            "one with",
+        )?;
         let form = Form::of(&page)?;
         ensure_same("action", "/consent", &form.action)?;
         form.button("decision", "deny")?;
         let url = request.url.clone();
-        noted(Page { url, form }, "consent page shows client, host and resource")
+        noted(
+            Page { url, form },
+            "consent page shows client, host and resource",
+        )
     }
 
     /// Allow: on to the upstream, with PKCE and a state of its own.
@@ -310,7 +317,11 @@ impl Tokens {
         let document = answer.json()?;
         ensure_same("token_type", "Bearer", &text(&document, "token_type"))?;
         let lasts = document.get("expires_in").and_then(Value::as_u64);
-        ensure(lasts.is_some_and(|it| it > 0), "expires_in as a number", "none")?;
+        ensure(
+            lasts.is_some_and(|it| it > 0),
+            "expires_in as a number",
+            "none",
+        )?;
         let token = |name: &str| {
             let token = text(&document, name);
             ensure(!token.is_empty(), name, "none").map(|()| Secret::new(token))

@@ -44,7 +44,8 @@ pub(super) async fn challenge(agent: &Agent, mcp_url: &str) -> Result<Noted<Chal
         .ok_or_else(|| Mismatch::new("WWW-Authenticate: Bearer name=\"value\", …", header))?;
     let find = |name: &str| {
         let mut all = parameters.iter();
-        all.find(|(known, _)| known == name).map(|(_, value)| value.clone())
+        all.find(|(known, _)| known == name)
+            .map(|(_, value)| value.clone())
     };
     // RFC 6750 §3.1: no error where no token was sent.
     ensure(find("error").is_none(), "a challenge without error", header)?;
@@ -132,7 +133,11 @@ pub(super) async fn server(agent: &Agent, issuer: &str) -> Result<Noted<Server>,
 
 /// A member that is a string; empty if it is not.
 pub(super) fn text(document: &Value, name: &str) -> String {
-    document.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+    document
+        .get(name)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn strings(document: &Value, name: &str) -> Vec<String> {
@@ -174,7 +179,12 @@ mod tests {
                 pair("scope", "x y, z")
             ])
         );
-        for bad in ["", "Basic realm=\"x\"", "Bearer a=b", "Bearer a=\"b\" c=\"d\""] {
+        for bad in [
+            "",
+            "Basic realm=\"x\"",
+            "Bearer a=b",
+            "Bearer a=\"b\" c=\"d\"",
+        ] {
             assert_eq!(bearer_parameters(bad), None, "{bad}");
         }
     }

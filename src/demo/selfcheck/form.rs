@@ -23,7 +23,13 @@ impl Form {
             match tag.name.as_str() {
                 "form" => {
                     let is_post = tag.value("method").eq_ignore_ascii_case("post");
-                    forms.push((is_post, Self { action: tag.value("action"), ..Self::default() }));
+                    forms.push((
+                        is_post,
+                        Self {
+                            action: tag.value("action"),
+                            ..Self::default()
+                        },
+                    ));
                     is_inside = true;
                 }
                 "/form" => is_inside = false,
@@ -155,7 +161,10 @@ fn unescaped(text: &str) -> String {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('&') {
         out.push_str(before);
-        match after.split_once(';').map(|(name, tail)| (reference(name), tail)) {
+        match after
+            .split_once(';')
+            .map(|(name, tail)| (reference(name), tail))
+        {
             Some((Some(character), tail)) => {
                 out.push(character);
                 rest = tail;

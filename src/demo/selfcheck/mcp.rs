@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, Request, StatusCode};
 use bytes::Bytes;
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -133,7 +133,10 @@ impl Session<'_> {
             "events that arrive one by one",
             format!("all of them within {} ms", spread.as_millis()),
         )?;
-        let note = format!("{NUMBERS} events one by one, {} ms apart", PAUSE.as_millis());
+        let note = format!(
+            "{NUMBERS} events one by one, {} ms apart",
+            PAUSE.as_millis()
+        );
         noted((), note)
     }
 
@@ -144,7 +147,7 @@ impl Session<'_> {
     fn request(
         &self,
         message: &Value,
-    ) -> Result<axum::http::Request<http_body_util::Full<Bytes>>, Mismatch> {
+    ) -> Result<Request<Full<Bytes>>, Mismatch> {
         let mut headers = vec![("mcp-protocol-version", LEGACY)];
         if !self.id.is_empty() {
             headers.push(("mcp-session-id", &self.id));
@@ -165,12 +168,19 @@ pub(super) async fn stateless(
         "io.modelcontextprotocol/clientCapabilities": {},
     });
     let access = tokens.access.expose();
-    let headers = [("mcp-protocol-version", MODERN), ("mcp-method", "server/discover")];
+    let headers = [
+        ("mcp-protocol-version", MODERN),
+        ("mcp-method", "server/discover"),
+    ];
     let discover = rpc("server/discover", json!({ "_meta": meta }));
-    let answer = agent.send(message_request(url, access, &headers, &discover)?).await?;
+    let answer = agent
+        .send(message_request(url, access, &headers, &discover)?)
+        .await?;
     let versions = result(&answer)?.pointer("/supportedVersions").cloned();
     let versions = versions.unwrap_or_default();
-    let serves = versions.as_array().is_some_and(|it| it.contains(&MODERN.into()));
+    let serves = versions
+        .as_array()
+        .is_some_and(|it| it.contains(&MODERN.into()));
     ensure(serves, format!("supportedVersions with {MODERN}"), versions)?;
 
     let headers = [
@@ -178,8 +188,13 @@ pub(super) async fn stateless(
         ("mcp-method", "tools/call"),
         ("mcp-name", "whoami"),
     ];
-    let call = rpc("tools/call", json!({ "name": "whoami", "arguments": {}, "_meta": meta }));
-    let answer = agent.send(message_request(url, access, &headers, &call)?).await?;
+    let call = rpc(
+        "tools/call",
+        json!({ "name": "whoami", "arguments": {}, "_meta": meta }),
+    );
+    let answer = agent
+        .send(message_request(url, access, &headers, &call)?)
+        .await?;
     let result = result(&answer)?;
     ensure_same("resultType", "complete", &string(&result, "/resultType"))?;
     told_of("alice", &result)?;
@@ -190,7 +205,9 @@ pub(super) async fn stateless(
 pub(super) async fn probe(agent: &Agent, url: &str, token: &str) -> Result<Answer, Mismatch> {
     let headers = [("mcp-protocol-version", LEGACY)];
     let message = rpc("tools/list", json!({}));
-    agent.send(message_request(url, token, &headers, &message)?).await
+    agent
+        .send(message_request(url, token, &headers, &message)?)
+        .await
 }
 
 fn message_request(
@@ -198,7 +215,7 @@ fn message_request(
     token: &str,
     extra: &[(&str, &str)],
     message: &Value,
-) -> Result<axum::http::Request<http_body_util::Full<Bytes>>, Mismatch> {
+) -> Result<Request<Full<Bytes>>, Mismatch> {
     let bearer = format!("Bearer {token}");
     let mut headers = vec![
         ("authorization", bearer.as_str()),
@@ -272,7 +289,8 @@ impl Events {
                 Err(_) => return Err(Mismatch::new("another event", "silence")),
             };
             if let Some(data) = frame.data_ref() {
-                self.buffer.push_str(&String::from_utf8_lossy(data).replace('\r', ""));
+                self.buffer
+                    .push_str(&String::from_utf8_lossy(data).replace('\r', ""));
             }
         }
     }

@@ -170,7 +170,10 @@ mod tests {
         assert!(!report.finish().unwrap());
         let text = String::from_utf8(out).unwrap();
         assert!(text.starts_with("✗ callback "), "{text}");
-        assert!(text.contains("expected  iss = a\n    got       iss = b"), "{text}");
+        assert!(
+            text.contains("expected  iss = a\n    got       iss = b"),
+            "{text}"
+        );
         assert!(text.contains("1 failed, 0 passed"), "{text}");
     }
 }

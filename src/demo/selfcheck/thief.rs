@@ -87,5 +87,9 @@ async fn refused(client: &Client, token: &str) -> Result<(), Mismatch> {
     answer.expect(StatusCode::UNAUTHORIZED)?;
     let challenge = answer.header("www-authenticate");
     let says_why = challenge.contains(r#"error="invalid_token""#);
-    ensure(says_why, r#"a challenge with error="invalid_token""#, challenge)
+    ensure(
+        says_why,
+        r#"a challenge with error="invalid_token""#,
+        challenge,
+    )
 }

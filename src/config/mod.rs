@@ -35,6 +35,7 @@ use crate::oauth::names::{Issuer, ResourceUri, Secret, Subject, UpstreamName};
 use crate::oauth::records::Identity;
 use crate::oauth::revoke::Epochs;
 use crate::oauth::scope::Scope;
+pub use crate::seal::KeySource;
 use crate::upstream::Settings as UpstreamSettings;
 
 pub use self::file::Loaded;
@@ -158,20 +159,6 @@ impl PublicUrl {
     pub fn join(&self, path: &str) -> String {
         format!("{}{path}", self.issuer)
     }
-}
-
-/// Where the root keys come from.
-#[derive(Clone, Debug)]
-pub enum KeySource {
-    /// One JWK file per key.
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// Whether to make a first key if there is none: on loopback only.
-        create: bool,
-    },
-    /// The JWK set itself, from `MCP_OAUTH_KEYS`.
-    Inline(Secret),
 }
 
 /// Whether a resource can be used without signing in.

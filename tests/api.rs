@@ -8,11 +8,14 @@ mod api {
     mod code;
     mod config;
     mod consent;
+    mod documents;
     mod gateway;
     mod limits;
     mod metadata;
     mod refresh;
     mod replay;
+    #[cfg(feature = "redis")]
+    mod replay_redis;
     mod replicas;
     mod revoke;
     mod seal;

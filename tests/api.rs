@@ -4,9 +4,13 @@
 mod api {
     mod authorize;
     mod callback;
+    mod cli_keys;
     mod code;
     mod config;
     mod consent;
+    mod documents;
+    mod gateway;
+    mod limits;
     mod metadata;
     mod refresh;
     mod replay;
@@ -16,6 +20,10 @@ mod api {
     mod replicas;
     mod revoke;
     mod seal;
+    mod seal_golden;
+    mod seal_keys;
+    mod seal_samples;
+    mod seal_vectors;
     mod support;
     mod wire;
 }

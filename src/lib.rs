@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod entropy;
 pub mod gateway;
 pub mod http;
@@ -12,5 +13,6 @@ pub mod oauth;
 pub mod replay;
 pub mod seal;
 pub mod server;
+pub mod telemetry;
 pub mod time;
 pub mod upstream;

@@ -1,146 +1,104 @@
-//! What leaves the machine: the client for URLs that the operator configured.
+//! What leaves this machine toward HTTP servers other than backends: two clients, and nothing else
+//! makes one.
 //!
-//! Refuses redirects, proxies, compressed bodies, plain http to other computers, and bodies over
-//! their cap.
+//! ```text
+//! TrustedClient    URLs that the operator configured     providers: discovery, keys, tokens
+//! GuardedFetcher   URLs that a stranger supplied         client metadata documents, their keys
+//! ```
+//!
+//! Both refuse redirects, proxies from the environment, plain http beyond this computer, compressed
+//! answers, and bodies over a cap, while they stream. The guarded one also refuses every address
+//! that is not public, and connects to the very address that was checked.
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder, StatusCode};
-use url::Url;
+use url::{Host, Url};
 
-/// Largest answer of an upstream.
-const MAX_BODY: usize = 1 << 20;
-const CONNECT: Duration = Duration::from_secs(2);
-const TOTAL: Duration = Duration::from_secs(10);
+pub mod budget;
+mod failure;
+pub mod fetcher;
+pub mod guard;
+pub mod json;
+mod read;
+pub mod trusted;
 
-/// An answer, read within its cap.
-#[derive(Debug)]
-pub struct Fetched {
-    /// The status.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: Bytes,
+pub use failure::Failure;
+pub use fetcher::{FetchError, Fetched, FetcherOptions, GuardedFetcher, Limits};
+pub use guard::Guard;
+pub use trusted::{Answer, TrustedClient, TrustedOptions};
+
+/// How we call ourselves; some providers refuse requests without a name.
+const USER_AGENT: &str = concat!("mcp-oauth/", env!("CARGO_PKG_VERSION"));
+/// How long an idle connection is kept: shorter than what servers usually keep.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Why a client could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The further certificate authorities are not PEM certificates.
+    #[error("the extra certificate authorities are not PEM certificates")]
+    Certificates,
+    /// The TLS set-up failed, or the system's certificate authorities cannot be read.
+    #[error("no HTTP client could be made: {0}")]
+    Build(String),
 }
 
-impl Fetched {
-    /// How long the server asks to wait, in its seconds form (RFC 9110 §10.2.3).
-    pub fn retry_after(&self) -> Option<Duration> {
-        let seconds = self
-            .headers
-            .get(RETRY_AFTER)?
-            .to_str()
-            .ok()?
-            .trim()
-            .parse()
-            .ok()?;
-        Some(Duration::from_secs(seconds))
+/// What both clients have in common.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this room is where clients are made"
+)]
+fn builder(
+    connect: Duration,
+    extra_ca: Option<&[u8]>,
+) -> Result<reqwest::ClientBuilder, ClientError> {
+    let mut headers = HeaderMap::new();
+    // A compressed answer could be larger than any cap that is checked on the wire.
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    let roots = match extra_ca {
+        Some(pem) => reqwest::Certificate::from_pem_bundle(pem)
+            .ok()
+            .filter(|certificates| !certificates.is_empty())
+            .ok_or(ClientError::Certificates)?,
+        None => Vec::new(),
+    };
+    Ok(reqwest::Client::builder()
+        .tls_backend_rustls()
+        .tls_certs_merge(roots)
+        .user_agent(USER_AGENT)
+        .default_headers(headers)
+        .redirect(Policy::none())
+        .referer(false)
+        // A proxy would resolve names again, and a code must not be sent twice.
+        .no_proxy()
+        .retry(reqwest::retry::never())
+        .connect_timeout(connect)
+        .pool_idle_timeout(IDLE))
+}
+
+fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, ClientError> {
+    builder
+        .build()
+        .map_err(|error| ClientError::Build(failure::innermost(&error)))
+}
+
+/// Whether a URL's host is this computer by its spelling: a loopback address, or `localhost`.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
     }
 }
 
-/// Why nothing usable was fetched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum FetchError {
-    /// Not reached, reset or cut off.
-    #[error("the connection failed")]
-    Connection,
-    /// Over its time.
-    #[error("no answer in time")]
-    Timeout,
-    /// Over its cap.
-    #[error("the answer is too large")]
-    TooLarge,
-    /// Not https, and not on this computer.
-    #[error("the URL is plain http to another computer")]
-    ClearText,
-}
-
-/// The client for URLs that the operator configured.
-#[derive(Clone, Debug)]
-pub struct TrustedClient(Client);
-
-impl TrustedClient {
-    /// Makes a client. `extra_ca` is PEM, trusted besides the system's authorities.
-    ///
-    /// # Errors
-    ///
-    /// If the PEM is no good, or TLS cannot be set up.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this file is where clients are made"
-    )]
-    pub fn new(extra_ca: Option<&[u8]>) -> Result<Self, reqwest::Error> {
-        let mut headers = HeaderMap::new();
-        // A small body must not unfold into a large one.
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let mut builder = Client::builder()
-            .redirect(Policy::none())
-            .referer(false)
-            .no_proxy()
-            .connect_timeout(CONNECT)
-            .timeout(TOTAL)
-            .user_agent(concat!("mcp-oauth/", env!("CARGO_PKG_VERSION")))
-            .default_headers(headers);
-        if let Some(pem) = extra_ca {
-            let authorities = reqwest::Certificate::from_pem_bundle(pem)?;
-            builder = builder.tls_certs_merge(authorities);
-        }
-        Ok(Self(builder.build()?))
-    }
-
-    /// A GET request.
-    pub fn get(&self, url: &Url) -> RequestBuilder {
-        self.0.get(url.clone())
-    }
-
-    /// A POST request.
-    pub fn post(&self, url: &Url) -> RequestBuilder {
-        self.0.post(url.clone())
-    }
-}
-
-/// Sends a request and reads the answer within its cap.
-///
-/// # Errors
-///
-/// [`FetchError`]; never the URL, which may hold what must not be logged.
-pub async fn send(request: RequestBuilder) -> Result<Fetched, FetchError> {
-    let mut response = request.send().await.map_err(|error| failure(&error))?;
-    let (status, headers) = (response.status(), response.headers().clone());
-    let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| failure(&error))? {
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err(FetchError::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(Fetched {
-        status,
-        headers,
-        body: body.freeze(),
-    })
-}
-
-fn failure(error: &reqwest::Error) -> FetchError {
-    if error.is_timeout() {
-        FetchError::Timeout
-    } else {
-        FetchError::Connection
-    }
-}
-
-/// Whether a configured URL may be used: https, or http on this computer.
-pub fn is_acceptable(url: &Url) -> bool {
-    match (url.scheme(), url.host()) {
-        ("https", Some(_)) => true,
-        ("http", Some(url::Host::Ipv4(ip))) => ip.is_loopback(),
-        ("http", Some(url::Host::Ipv6(ip))) => ip.is_loopback(),
-        ("http", Some(url::Host::Domain(name))) => name == "localhost",
+/// Whether what is sent there stays confidential: https, or plain http on this computer.
+pub fn is_confidential(url: &Url) -> bool {
+    match url.scheme() {
+        "https" => url.has_host(),
+        "http" => is_loopback(url),
         _ => false,
     }
 }

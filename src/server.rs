@@ -14,8 +14,10 @@ use crate::config::{Config, Resource, StoreKind};
 use crate::entropy;
 use crate::gateway::host::{HostLayer, Hosts};
 use crate::gateway::{self, Gateway, GatewayError, GatewayParts, Patience, Stopping};
+use crate::http::documents::Fetch;
 use crate::http::{App, AppParts, routes};
 use crate::listen;
+use crate::net::{ClientError, FetcherOptions, Guard, GuardedFetcher};
 use crate::oauth::names::{InstanceId, Secret, UpstreamName};
 use crate::oauth::resource::{Carries, ResourceRule, Resources};
 use crate::replay::memory::MemoryStore;
@@ -115,6 +117,9 @@ pub enum StartError {
     /// A resource cannot be served.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+    /// There is no client for the documents of clients.
+    #[error(transparent)]
+    Net(#[from] ClientError),
     /// An upstream cannot be used.
     #[error(transparent)]
     Upstream(#[from] crate::upstream::BuildError),
@@ -155,6 +160,7 @@ impl Server {
             stopping: stopping.clone(),
             patience: Patience::default(),
         })?;
+        let fetcher = fetcher(&config, &clock)?;
         let app = Arc::new(App::new(AppParts {
             resources: resources(&config),
             config,
@@ -164,6 +170,7 @@ impl Server {
             revocations,
             upstreams,
             instance: InstanceId::random(&mut entropy::rng()),
+            fetcher,
         }));
         let hosts = Hosts::new(&app.config.public_url);
         let router = routes::router(&app)
@@ -301,6 +308,18 @@ fn upstreams(
         all.insert(upstream.profile().name.clone(), upstream);
     }
     Ok(all)
+}
+
+/// What fetches the URLs of strangers.
+fn fetcher(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Fetch>, StartError> {
+    let guard = Guard {
+        allow_loopback: config.clients.cimd_allow_loopback,
+    };
+    let options = FetcherOptions {
+        guard,
+        ..FetcherOptions::default()
+    };
+    Ok(Arc::new(GuardedFetcher::new(options, Arc::clone(clock))?))
 }
 
 fn fingerprints(

@@ -8,11 +8,15 @@ mod api {
     mod code;
     mod config;
     mod consent;
+    mod documents;
     mod gateway;
     mod limits;
     mod metadata;
     mod refresh;
     mod replay;
+    mod replay_model;
+    #[cfg(feature = "redis")]
+    mod replay_redis;
     mod replicas;
     mod revoke;
     mod seal;

@@ -28,7 +28,7 @@ pub(super) async fn get(State(app): State<Arc<App>>, http: Request<Body>) -> Res
     if let Err(too_many) = app.limits.count(Endpoint::Authorize, address) {
         return pages::too_many(&app, &too_many);
     }
-    match request(&app, http.uri().query().unwrap_or_default()) {
+    match request(&app, http.uri().query().unwrap_or_default()).await {
         Ok((request, client)) => {
             count(Some(&client), "consent");
             consent_page(&app, request, &client, headers)
@@ -53,14 +53,14 @@ pub(super) async fn post(State(app): State<Arc<App>>, request: Request<Body>) ->
     }
 }
 
-fn request(app: &App, query: &str) -> Result<(AuthorizationRequest, Client), AuthorizeError> {
+async fn request(app: &App, query: &str) -> Result<(AuthorizationRequest, Client), AuthorizeError> {
     let params = Params::parse(query.as_bytes()).map_err(AuthorizeError::Render)?;
     let params = AuthorizeParams::new(params);
     let client_id = ClientId::new(params.client_id().map_err(AuthorizeError::Render)?);
     let client = app
-        .resolve(client_id)
-        .map_err(AuthorizeError::Render)?
-        .client;
+        .client(client_id)
+        .await
+        .map_err(AuthorizeError::Render)?;
     let request = params.against(&client, &app.resources)?;
     Ok((request, client))
 }

@@ -17,6 +17,7 @@ use crate::replay::{ReplayStore, Revocations};
 use crate::seal::Keys;
 use crate::time::{Clock, Timestamp};
 use crate::upstream::Upstream;
+use documents::{Documents, Fetch};
 use limits::Limits;
 
 mod authorize;
@@ -25,6 +26,7 @@ mod callback;
 mod client_auth;
 mod clients;
 mod consent;
+pub mod documents;
 mod form;
 mod index;
 mod limits;
@@ -61,12 +63,15 @@ pub struct AppParts {
     pub resources: Resources,
     /// This start of this process.
     pub instance: InstanceId,
+    /// What fetches client metadata documents.
+    pub fetcher: Arc<dyn Fetch>,
 }
 
 /// What the endpoints need.
 pub struct App {
     parts: AppParts,
     limits: Limits,
+    documents: Documents,
     upstream_revocations: Arc<Semaphore>,
 }
 
@@ -83,6 +88,7 @@ impl App {
     pub fn new(parts: AppParts) -> Self {
         Self {
             limits: Limits::new(&parts.config, &parts.clock),
+            documents: Documents::new(Arc::clone(&parts.fetcher), Arc::clone(&parts.clock)),
             upstream_revocations: Arc::new(Semaphore::new(UPSTREAM_REVOCATIONS)),
             parts,
         }

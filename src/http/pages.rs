@@ -194,7 +194,7 @@ impl Words {
                  log out of the server in its MCP settings. mcp-remote: delete its ~/.mcp-auth folder.",
                 APP,
             ),
-            Reason::DocumentsOff | Reason::Document(_) => Self::new(
+            Reason::DocumentsOff | Reason::DocumentUrl(_) | Reason::Document(_) => Self::new(
                 400,
                 "This app’s description cannot be used",
                 "The app identifies itself by a web document, and this server could not use it.",

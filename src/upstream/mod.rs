@@ -3,6 +3,7 @@
 //! Two implementations, `oidc` and `oauth2`; everything that differs between providers is data
 //! (presets).
 
+mod http;
 mod id_token;
 mod identity;
 mod oauth2;

@@ -7,13 +7,13 @@ use reqwest::RequestBuilder;
 use serde_json::Value;
 use url::Url;
 
+use super::http::{self as net, TrustedClient};
 use super::settings::{ClientAuth, Endpoints, Reauth, Settings};
 use super::tokens::{self, TokenAnswer};
 use super::{
     AuthorizationRedirect, BuildError, CodeExchange, Profile, SignIn, Upstream, UpstreamError,
     identity,
 };
-use crate::net::{self, TrustedClient};
 use crate::oauth::names::Secret;
 use crate::oauth::pkce::CodeChallenge;
 use crate::oauth::records::UpstreamCredential;

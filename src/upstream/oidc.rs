@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
+use super::http::{self as net, TrustedClient};
 use super::id_token::{self, Claims, Expected, IdTokenError};
 use super::settings::{ClientAuth, Reauth, Settings};
 use super::tokens::{self, TokenAnswer};
@@ -17,7 +18,6 @@ use super::{
     AuthorizationRedirect, BuildError, CodeExchange, Profile, SignIn, Upstream, UpstreamError,
     identity,
 };
-use crate::net::{self, TrustedClient};
 use crate::oauth::names::Secret;
 use crate::oauth::pkce::CodeChallenge;
 use crate::oauth::records::UpstreamCredential;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::http as net;
 use super::{ExchangeAt, Profile};
-use crate::net;
 use crate::oauth::names::{Secret, UpstreamFingerprint, UpstreamName};
 
 /// One `[upstreams.NAME]` as written, but for its name and the secrets that are read from files.

@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 use serde_json::{Map, Value};
 
 use super::UpstreamError;
-use crate::net::{FetchError, Fetched};
+use super::http::{FetchError, Fetched};
 use crate::oauth::names::Secret;
 use crate::time::Timestamp;
 

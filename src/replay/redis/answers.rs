@@ -83,12 +83,9 @@ pub(super) fn blob(answer: Value) -> Result<Option<Vec<u8>>, StoreError> {
     }
 }
 
-/// The epoch's id, and how long until the store opens.
-pub(super) fn meeting(answer: Value) -> Result<(String, Duration), StoreError> {
-    let mut items = items(answer)?;
-    let epoch = text(items.next())?;
-    let opens = number(items.next())?;
-    Ok((epoch, Duration::from_millis(opens)))
+/// The epoch's id.
+pub(super) fn epoch(answer: Value) -> Result<String, StoreError> {
+    first(answer).map(|(id, _)| id)
 }
 
 /// The epoch's id, and revocations.
@@ -169,7 +166,6 @@ mod tests {
             assert!(turn(answer.clone()).is_err(), "{answer:?}");
             assert!(commit(answer.clone()).is_err(), "{answer:?}");
             assert!(truth(&answer).is_err(), "{answer:?}");
-            assert!(meeting(answer).is_err());
         }
         assert!(turn(word("repeat")).is_err());
         assert!(blob(Value::Int(1)).is_err());

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use redis::AsyncConnectionConfig;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::link::{Line, Request};
 use super::scripts::{Call, LOOK, MEET};
@@ -83,7 +83,6 @@ impl Inner {
         let mut line = Line {
             connection: made.await?,
             epoch: "".into(),
-            opens: Instant::now(),
             serial: self.link.next_serial(),
         };
         let server = Server::ask(&line).await?;
@@ -106,9 +105,8 @@ impl Inner {
             .show(&InstanceId::random(&mut entropy::rng()))
             .show(&self.clock.now());
         let answer = line.send_in_time(&Request::Script(meet)).await?;
-        let (epoch, opens) = answers::meeting(answer)?;
+        let epoch = answers::epoch(answer)?;
         line.epoch = epoch.as_str().into();
-        line.opens = Instant::now() + opens;
         if known == epoch {
             return Ok(());
         }

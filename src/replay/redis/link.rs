@@ -11,7 +11,7 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::scripts::Call;
 use crate::replay::StoreError;
@@ -35,8 +35,6 @@ pub(super) struct Line {
     pub(super) connection: MultiplexedConnection,
     /// The store's epoch as we know it.
     pub(super) epoch: Arc<str>,
-    /// From when on the store answers claims.
-    pub(super) opens: Instant,
     pub(super) serial: u64,
 }
 

@@ -37,7 +37,7 @@ mod server;
 use answers::ClaimAnswer;
 use keys::KeyNames;
 use link::{Link, Request, describe};
-use scripts::{ABANDON, ASSERTION, BEGIN, CLAIM, COMMIT, Call, RELEASE, REVOKE, SETTLE};
+use scripts::{ABANDON, ASSERTION, BEGIN, CLAIM, COMMIT, Call, READY, RELEASE, REVOKE, SETTLE};
 
 /// How far clocks of replicas may be apart: codes that are younger than a loss by no more than this
 /// may have been used before it.
@@ -158,10 +158,12 @@ fn client(settings: &RedisSettings) -> Result<redis::Client, OpenError> {
     }
 }
 
+/// A hundred years: more would overflow the store's own clock.
+const FOREVER: Millis = 100 * 365 * 86_400_000;
+
 /// What the store takes as a time to live: never zero, which would be an error.
 fn ttl(duration: Duration) -> Millis {
-    // A hundred years: more would overflow the store's own clock.
-    millis(duration).clamp(1, 100 * 365 * 86_400_000)
+    millis(duration).clamp(1, FOREVER)
 }
 
 impl Inner {
@@ -228,7 +230,7 @@ impl Inner {
             .show(&attempt.request)
             .show(&attempt.lease)
             .show(&ttl(attempt.lease_ttl))
-            .show(&millis(attempt.grace))
+            .show(&millis(attempt.grace).min(FOREVER))
             .show(&attempt.grace_uses)
             .show(&ttl(attempt.ttl))
             .show(&ttl(life.unwrap_or_default()))
@@ -294,7 +296,7 @@ impl ReplayStore for RedisStore {
             .show(&rotation.generation)
             .show(&rotation.token)
             .bytes(rotation.memo)
-            .show(&millis(rotation.grace))
+            .show(&millis(rotation.grace).min(FOREVER))
             .show(&ttl(rotation.ttl));
         answers::commit(self.0.ask("commit_refresh", call).await?)
     }
@@ -348,9 +350,8 @@ impl ReplayStore for RedisStore {
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        self.0.link.ask(&Request::Plain(redis::cmd("PING"))).await?;
-        let line = self.0.link.line().await?;
-        if Instant::now() < line.opens {
+        let call = Call::of(&READY).key(self.0.keys.epoch());
+        if !answers::truth(&self.0.ask("ready", call).await?)? {
             return Err(StoreError::Unavailable(answers::CLOSED.into()));
         }
         Ok(())

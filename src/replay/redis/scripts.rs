@@ -41,6 +41,8 @@ scripts! {
     REVOKE = "revoke.lua";
     /// Reads what was revoked.
     LOOK = "look.lua";
+    /// Asks whether claims are answered.
+    READY = "ready.lua";
 }
 
 impl Script {

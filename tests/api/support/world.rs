@@ -18,6 +18,7 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::stub::Stub;
+use super::web::Web;
 
 /// The origin of the server under test.
 pub const PUBLIC_URL: &str = "https://mcp.example.com";
@@ -51,6 +52,8 @@ pub struct World {
     pub router: Router,
     pub clock: Arc<ManualClock>,
     pub upstream: Arc<Stub>,
+    /// The documents of clients.
+    pub web: Arc<Web>,
     key: Arc<RootKey>,
 }
 
@@ -153,6 +156,7 @@ impl World {
             Arc::clone(&replay),
         ));
         let name = upstream_name(&upstream);
+        let web = Arc::new(Web::default());
         let app = Arc::new(App::new(AppParts {
             resources: server::resources(&config),
             config: Arc::new(config),
@@ -162,12 +166,14 @@ impl World {
             revocations,
             upstreams: [(name, Arc::clone(&upstream) as _)].into(),
             instance: InstanceId::random(&mut entropy::rng()),
+            fetcher: Arc::clone(&web) as _,
         }));
         Self {
             router: routes::router(&app),
             app,
             clock,
             upstream,
+            web,
             key,
         }
     }

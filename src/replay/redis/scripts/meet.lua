@@ -1,17 +1,17 @@
 -- Run on every connect: is this the store that we knew, with all that it knew?
 -- KEYS: epoch. ARGV: the epoch that we knew or '', the server or '', a new id, our time of day.
--- Answer: id, whether the store opens only later (ms from now).
+-- Answer: the epoch's id.
 
 local known, server, id, clock = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local time = now()
-local epoch = redis.call('HMGET', KEYS[1], 'id', 'server', 'lost', 'opens')
+local epoch = redis.call('HMGET', KEYS[1], 'id', 'server')
 
 local function begin(lost, opens)
   -- The later of two clocks: refusing a code too many is the safe side.
   local since = math.max(math.floor(time / 1000), clock)
   redis.call('HSET', KEYS[1], 'id', id, 'server', server, 'since', digits(since),
     'lost', lost, 'opens', digits(opens))
-  return { id, digits(math.max(opens - time, 0)) }
+  return { id }
 end
 
 if not epoch[1] then
@@ -26,4 +26,4 @@ if server ~= '' and epoch[2] ~= '' and epoch[2] ~= server then
 end
 if epoch[2] == '' then redis.call('HSET', KEYS[1], 'server', server) end
 if known ~= '' and known ~= epoch[1] then redis.call('HSET', KEYS[1], 'lost', '1') end
-return { epoch[1], digits(math.max(tonumber(epoch[4]) - time, 0)) }
+return { epoch[1] }

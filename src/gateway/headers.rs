@@ -5,9 +5,11 @@
 //! letters, digits and hyphens do not pass at all (except `Mcp-Param-*`): CGI-like servers read
 //! `X_Forwarded_User` and `X-Forwarded-User` as one. Refuses connection options (RFC 9110 §7.6.1).
 
+use std::borrow::Cow;
+
 use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-    VARY,
+    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, VARY,
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
@@ -129,9 +131,12 @@ pub(crate) fn for_backend(
 }
 
 fn passes(name: &str) -> bool {
+    if name.starts_with("mcp-param-") {
+        return true;
+    }
     let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
     if !name.bytes().all(is_plain) {
-        return name.starts_with("mcp-param-");
+        return false;
     }
     !REFUSED.contains(&name) && !REFUSED_FAMILIES.iter().any(|it| name.starts_with(it))
 }
@@ -160,13 +165,13 @@ pub(crate) fn add_identity(built: &mut HeaderMap, forward: Forward, principal: &
     let token = principal.token();
     if forward.identity {
         let identity = &token.identity;
-        let groups: Vec<String> = identity
+        let groups: Vec<_> = identity
             .groups
             .iter()
             .filter(|group| !group.is_empty())
             .map(|group| encoded(group))
             .collect();
-        let groups = (!groups.is_empty()).then(|| groups.join(","));
+        let groups = (!groups.is_empty()).then(|| groups.join(",").into());
         for (name, text) in [
             (X_FORWARDED_USER, Some(encoded(token.sub.as_str()))),
             (X_FORWARDED_EMAIL, identity.email.as_deref().map(encoded)),
@@ -215,9 +220,9 @@ fn add(built: &mut HeaderMap, name: HeaderName, text: &str) {
 }
 
 /// Percent-encodes what a header cannot carry, and the two characters that would be ambiguous.
-fn encoded(text: &str) -> String {
+fn encoded(text: &str) -> Cow<'_, str> {
     const UNFIT: &AsciiSet = &CONTROLS.add(b'%').add(b',');
-    let text = utf8_percent_encode(text, UNFIT).to_string();
+    let text: Cow<'_, str> = utf8_percent_encode(text, UNFIT).into();
     // RFC 9110 §5.5: space around a value is not part of it.
     let core = text.trim_matches(' ');
     if core.len() == text.len() {
@@ -225,7 +230,7 @@ fn encoded(text: &str) -> String {
     }
     let leading = text.len() - text.trim_start_matches(' ').len();
     let trailing = text.len() - leading - core.len();
-    format!("{}{core}{}", "%20".repeat(leading), "%20".repeat(trailing))
+    format!("{}{core}{}", "%20".repeat(leading), "%20".repeat(trailing)).into()
 }
 
 /// The part of an answer's headers that the client may see.
@@ -254,6 +259,15 @@ pub(crate) fn for_client(answer: &HeaderMap) -> HeaderMap {
         built.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     built
+}
+
+/// Whether a request could be answered with events.
+pub(crate) fn accepts_events(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.to_ascii_lowercase().contains("text/event-stream"))
 }
 
 /// Whether an answer is a stream of server-sent events.

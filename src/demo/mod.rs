@@ -159,7 +159,7 @@ impl Surroundings {
     /// # Errors
     ///
     /// What could not be written to `out`.
-    pub fn introduce(&self, out: &mut (dyn Write + Send), paint: Paint) -> io::Result<()> {
+    pub fn introduce(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
         invitation::write(&self.mcp_url, &self.provider, out, paint)
     }
 }

@@ -13,5 +13,6 @@ pub mod oauth;
 pub mod replay;
 pub mod seal;
 pub mod server;
+pub mod telemetry;
 pub mod time;
 pub mod upstream;

@@ -16,8 +16,10 @@ mod quantity;
 mod raw;
 mod reader;
 mod resources;
+mod schema;
 mod secrets;
 mod sections;
+mod show;
 mod tree;
 mod upstreams;
 
@@ -41,6 +43,7 @@ use crate::upstream::Settings as UpstreamSettings;
 pub use self::file::Loaded;
 pub use self::flags::Flags;
 pub use self::problem::{Problem, Problems, Severity};
+pub use self::schema::{reference, schema};
 
 /// The file that is read when none is named and it exists.
 pub const DEFAULT_FILE: &str = "mcp-oauth.toml";

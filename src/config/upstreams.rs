@@ -37,6 +37,12 @@ pub(super) fn resolve(tree: &mut Node, report: &mut Report<'_>) -> Upstreams {
     }
     for name in names {
         let at = all.key(&name);
+        if !tree.is_table(&at) {
+            let hint =
+                format!("write `[upstreams.{name}]` with its keys, or `[upstreams.NAME]` above");
+            report.error(&at, format!("`{name}` is not an upstream"), &hint);
+            continue;
+        }
         let raw: RawUpstream = read(tree, &at, report);
         check_name(&name, &at, report);
         upstreams.add(name, &raw, &at, report);
@@ -99,7 +105,8 @@ impl Upstreams {
     /// Which names there are, for somebody who wrote another.
     pub(super) fn hint(&self, name: &str) -> String {
         let names: Vec<_> = self.known.iter().map(|known| known.name.as_str()).collect();
-        did_you_mean(name, &names).unwrap_or_else(|| format!("there is `{}`", names.join("`, `")))
+        did_you_mean(name, &names)
+            .unwrap_or_else(|| format!("the upstreams are `{}`", names.join("`, `")))
     }
 
     /// Whether no upstream tells which groups a person is in.

@@ -12,9 +12,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
 use mcp_oauth::demo::backend::{Backend, GATEWAY_KEY};
 use mcp_oauth::demo::identity_provider::{CLIENT_ID, IdentityProvider};
-use mcp_oauth::demo::{ANY_PORT, DemoError, Paint, Surroundings, selfcheck};
-use mcp_oauth::server::Server;
-use mcp_oauth::time::{Clock as _, ManualClock, SystemClock, Timestamp};
+use mcp_oauth::demo::{ANY_PORT, Demo, DemoError, Paint, RootKeys, selfcheck};
+use mcp_oauth::time::{ManualClock, SystemClock, Timestamp};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tower::ServiceExt as _;
@@ -105,11 +104,7 @@ impl Provider {
     }
 
     async fn press(&self, button: (&str, &str)) -> Answer {
-        send(
-            &self.router,
-            form_request(&Self::request(&[]), &[button]),
-        )
-        .await
+        send(&self.router, form_request(&Self::request(&[]), &[button])).await
     }
 
     async fn code(&self, person: &str) -> String {
@@ -180,8 +175,15 @@ async fn provider_asks_who_it_is_without_script() {
     let page = provider.get(&Provider::request(&[])).await;
     assert_eq!(page.status, StatusCode::OK);
     assert_eq!(page.header("cache-control"), "no-store");
-    assert!(page.header("content-security-policy").contains("default-src 'none'"));
-    assert!(!page.header("content-security-policy").contains("form-action"));
+    assert!(
+        page.header("content-security-policy")
+            .contains("default-src 'none'")
+    );
+    assert!(
+        !page
+            .header("content-security-policy")
+            .contains("form-action")
+    );
     assert!(!page.body.contains("<script"));
     for button in [r#"value="alice""#, r#"value="bob""#, r#"value="cancel""#] {
         assert!(page.body.contains(button), "{button}");
@@ -255,7 +257,9 @@ async fn id_token_verifies_against_the_published_key() {
     validation.set_audience(&[CLIENT_ID]);
     // The provider's clock is the test's.
     validation.validate_exp = false;
-    let claims = jsonwebtoken::decode::<Value>(id_token, &key, &validation).unwrap().claims;
+    let claims = jsonwebtoken::decode::<Value>(id_token, &key, &validation)
+        .unwrap()
+        .claims;
     assert_eq!(claims["sub"], "alice");
     assert_eq!(claims["nonce"], "a nonce");
     assert_eq!(claims["email"], "alice@example.com");
@@ -284,7 +288,10 @@ async fn replayed_code_is_invalid_grant_and_ends_the_first_tokens() {
     let access = text(&tokens, "access_token");
     assert_eq!(provider.userinfo(access).await.json()["sub"], "alice");
     assert_invalid_grant(&provider.redeem(&code, VERIFIER).await);
-    assert_eq!(provider.userinfo(access).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        provider.userinfo(access).await.status,
+        StatusCode::UNAUTHORIZED
+    );
     assert_invalid_grant(&provider.refresh(text(&tokens, "refresh_token")).await);
 }
 
@@ -328,7 +335,9 @@ async fn refresh_rotates_and_a_used_one_ends_the_sign_in() {
 async fn access_token_ends_after_its_hour() {
     let provider = Provider::new();
     let tokens = provider.tokens("bob").await;
-    provider.clock.advance(Duration::from_secs(tokens["expires_in"].as_u64().unwrap()));
+    provider
+        .clock
+        .advance(Duration::from_secs(tokens["expires_in"].as_u64().unwrap()));
     let answer = provider.userinfo(text(&tokens, "access_token")).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     assert!(answer.header("www-authenticate").contains("invalid_token"));
@@ -340,8 +349,17 @@ async fn revoked_refresh_token_ends_the_sign_in() {
     let provider = Provider::new();
     let tokens = provider.tokens("alice").await;
     let refresh = text(&tokens, "refresh_token");
-    assert_eq!(provider.post("/revoke", &[("token", "unknown")]).await.status, 200);
-    assert_eq!(provider.post("/revoke", &[("token", refresh)]).await.status, 200);
+    assert_eq!(
+        provider
+            .post("/revoke", &[("token", "unknown")])
+            .await
+            .status,
+        200
+    );
+    assert_eq!(
+        provider.post("/revoke", &[("token", refresh)]).await.status,
+        200
+    );
     assert_invalid_grant(&provider.refresh(refresh).await);
     let access = provider.userinfo(text(&tokens, "access_token")).await;
     assert_eq!(access.status, StatusCode::UNAUTHORIZED);
@@ -439,7 +457,10 @@ fn initialize(version: &str) -> Value {
 }
 
 fn call(name: &str, arguments: &Value) -> Value {
-    rpc("tools/call", &json!({ "name": name, "arguments": arguments }))
+    rpc(
+        "tools/call",
+        &json!({ "name": name, "arguments": arguments }),
+    )
 }
 
 // S4
@@ -454,7 +475,10 @@ async fn backend_serves_only_the_gateway() {
         .body(body())
         .unwrap();
     for request in [without, forged] {
-        assert_eq!(send(&mcp.router, request).await.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(
+            send(&mcp.router, request).await.status,
+            StatusCode::UNAUTHORIZED
+        );
     }
     // G1: a browser never comes through the gateway with its origin.
     let browser = [("origin", "https://evil.example")];
@@ -480,10 +504,16 @@ async fn backend_speaks_every_revision_with_sessions() {
         ];
         let ready = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
         let answer = mcp.post(&headers, &ready).await;
-        assert_eq!((answer.status, answer.body.as_str()), (StatusCode::ACCEPTED, ""));
+        assert_eq!(
+            (answer.status, answer.body.as_str()),
+            (StatusCode::ACCEPTED, "")
+        );
         let pong = mcp.post(&headers, &rpc("ping", &json!({}))).await.json();
         assert_eq!(pong, json!({ "jsonrpc": "2.0", "id": 7, "result": {} }));
-        let tools = mcp.post(&headers, &rpc("tools/list", &json!({}))).await.json();
+        let tools = mcp
+            .post(&headers, &rpc("tools/list", &json!({})))
+            .await
+            .json();
         assert_eq!(tools["result"]["tools"][2]["name"], "count");
         let hello = json!({ "text": "hello" });
         let echo = mcp.post(&headers, &call("echo", &hello)).await.json();
@@ -524,13 +554,21 @@ async fn backend_has_no_stream_of_its_own() {
 async fn backend_answers_batches() {
     let mcp = Mcp::new();
     let ready = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
-    let batch = json!([rpc("ping", &json!({})), ready, rpc("no/such", &json!({})), 3]);
+    let batch = json!([
+        rpc("ping", &json!({})),
+        ready,
+        rpc("no/such", &json!({})),
+        3
+    ]);
     let answers = mcp.post(&[], &batch).await.json();
     assert_eq!(answers.as_array().unwrap().len(), 3);
     assert_eq!(answers[0]["result"], json!({}));
     assert_eq!(answers[1]["error"]["code"], -32_601);
     assert_eq!(answers[2]["error"]["code"], -32_600);
-    assert_eq!(mcp.post(&[], &json!([ready])).await.status, StatusCode::ACCEPTED);
+    assert_eq!(
+        mcp.post(&[], &json!([ready])).await.status,
+        StatusCode::ACCEPTED
+    );
 }
 
 #[tokio::test]
@@ -587,7 +625,10 @@ async fn backend_names_its_revisions_to_a_client_of_another() {
     let mcp = Mcp::new();
     let mut body = modern("tools/list", None);
     body["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"] = "1900-01-01".into();
-    let headers = [("mcp-protocol-version", "1900-01-01"), ("mcp-method", "tools/list")];
+    let headers = [
+        ("mcp-protocol-version", "1900-01-01"),
+        ("mcp-method", "tools/list"),
+    ];
     let answer = mcp.post(&headers, &body).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     let error = &answer.json()["error"];
@@ -612,7 +653,10 @@ async fn backend_refuses_what_is_no_request() {
     let mcp = Mcp::new();
     let request = Request::post("/mcp").header(GATEWAY_KEY, &mcp.key);
     let answer = send(&mcp.router, request.body(Body::from("{")).unwrap()).await;
-    assert_eq!((answer.status, answer.json()["error"]["code"].as_i64()), (StatusCode::BAD_REQUEST, Some(-32_700)));
+    assert_eq!(
+        (answer.status, answer.json()["error"]["code"].as_i64()),
+        (StatusCode::BAD_REQUEST, Some(-32_700))
+    );
     for body in [
         json!({ "jsonrpc": "1.0", "id": 1, "method": "ping" }),
         json!({ "jsonrpc": "2.0", "id": null, "method": "ping" }),
@@ -668,11 +712,19 @@ async fn count_sends_signs_of_life_or_json_to_everybody_else() {
     let mcp = Mcp::new();
     let body = call("count", &json!({ "to": 2, "pause_ms": 10 }));
     let answer = mcp.post(&[], &body).await;
-    assert!(answer.body.starts_with(": 1\n\n: 2\n\ndata: {"), "{}", answer.body);
+    assert!(
+        answer.body.starts_with(": 1\n\n: 2\n\ndata: {"),
+        "{}",
+        answer.body
+    );
     let request = Request::post("/mcp")
         .header(GATEWAY_KEY, &mcp.key)
         .header("accept", "application/json");
-    let answer = send(&mcp.router, request.body(Body::from(body.to_string())).unwrap()).await;
+    let answer = send(
+        &mcp.router,
+        request.body(Body::from(body.to_string())).unwrap(),
+    )
+    .await;
     assert_eq!(answer.json()["result"]["content"][0]["text"], "1 2");
 }
 
@@ -680,9 +732,9 @@ async fn count_sends_signs_of_life_or_json_to_everybody_else() {
 
 #[tokio::test]
 async fn demo_stays_on_this_computer() {
-    let clock = Arc::new(SystemClock::start());
     let everywhere: SocketAddr = "0.0.0.0:0".parse().unwrap();
-    let refused = Surroundings::start(everywhere, clock).await;
+    let clock = Arc::new(SystemClock::start());
+    let refused = Demo::start(everywhere, RootKeys::Passing, clock).await;
     assert!(matches!(refused, Err(DemoError::NotLoopback(_))));
 }
 
@@ -691,8 +743,8 @@ async fn taken_port_is_told_with_the_flag_that_helps() {
     let taken = tokio::net::TcpListener::bind(ANY_PORT).await.unwrap();
     let address = taken.local_addr().unwrap();
     let clock = Arc::new(SystemClock::start());
-    let error = Surroundings::start(address, clock).await.unwrap_err();
-    let text = error.to_string();
+    let refused = Demo::start(address, RootKeys::Passing, clock).await;
+    let text = refused.unwrap_err().to_string();
     assert!(text.starts_with(&format!("{address} is taken")), "{text}");
     assert!(text.contains("--listen 127.0.0.1:"), "{text}");
 }
@@ -700,38 +752,49 @@ async fn taken_port_is_told_with_the_flag_that_helps() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn selfcheck_passes() {
     let clock = Arc::new(SystemClock::start());
-    let demo = Surroundings::start(ANY_PORT, Arc::clone(&clock) as _).await.unwrap();
+    let demo = Demo::start(ANY_PORT, RootKeys::Passing, clock)
+        .await
+        .unwrap();
     let mcp_url = demo.mcp_url().to_owned();
-    let mut config = demo.config().unwrap();
-    config.keys = selfcheck::passing_key(clock.now());
-    let server = Server::assemble(config, clock).await.unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let (listener, _running) = demo.into_parts();
-    let serving = tokio::spawn(server.serve(listener, async { stopped.await.unwrap_or(()) }));
+    let serving = tokio::spawn(demo.serve(async { stopped.await.unwrap_or(()) }));
 
     let mut out = Vec::new();
-    let passed = selfcheck::run(&mcp_url, &mut out, Paint::default()).await.unwrap();
+    let passed = selfcheck::run(&mcp_url, &mut out, Paint::default())
+        .await
+        .unwrap();
     let out = String::from_utf8(out).unwrap();
     assert!(passed, "{out}");
-    assert_eq!(out.lines().filter(|line| line.starts_with('✓')).count(), 20, "{out}");
+    assert_eq!(
+        out.lines().filter(|line| line.starts_with('✓')).count(),
+        21,
+        "{out}"
+    );
     assert!(out.contains("demo:alice, alice@example.com"), "{out}");
     // Nothing that could be used is shown.
     assert!(!out.contains("eyJ"), "{out}");
 
     stop.send(()).unwrap();
-    tokio::time::timeout(Duration::from_secs(10), serving).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(10), serving)
+        .await
+        .unwrap()
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn selfcheck_says_what_is_wrong_with_a_server_that_is_none() {
-    let demo = Surroundings::start(ANY_PORT, Arc::new(SystemClock::start())).await.unwrap();
-    let mcp_url = demo.mcp_url().to_owned();
-    let (listener, _running) = demo.into_parts();
+    let listener = tokio::net::TcpListener::bind(ANY_PORT).await.unwrap();
+    let mcp_url = format!("http://{}/mcp", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, Router::new()).await });
     let mut out = Vec::new();
-    let passed = selfcheck::run(&mcp_url, &mut out, Paint::default()).await.unwrap();
+    let passed = selfcheck::run(&mcp_url, &mut out, Paint::default())
+        .await
+        .unwrap();
     let out = String::from_utf8(out).unwrap();
     assert!(!passed, "{out}");
     assert!(out.starts_with("✗ challenge "), "{out}");
-    assert!(out.contains("expected  401 Unauthorized\n    got       404 Not Found"), "{out}");
+    assert!(
+        out.contains("expected  401 Unauthorized\n    got       404 Not Found"),
+        "{out}"
+    );
 }

@@ -15,6 +15,7 @@ mod api {
     mod metadata;
     mod refresh;
     mod replay;
+    mod replay_model;
     #[cfg(feature = "redis")]
     mod replay_redis;
     mod replicas;

@@ -8,6 +8,7 @@ mod api {
     mod code;
     mod config;
     mod consent;
+    mod demo;
     mod documents;
     mod gateway;
     mod limits;

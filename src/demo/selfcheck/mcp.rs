@@ -144,10 +144,7 @@ impl Session<'_> {
         self.agent.send(self.request(message)?).await
     }
 
-    fn request(
-        &self,
-        message: &Value,
-    ) -> Result<Request<Full<Bytes>>, Mismatch> {
+    fn request(&self, message: &Value) -> Result<Request<Full<Bytes>>, Mismatch> {
         let mut headers = vec![("mcp-protocol-version", LEGACY)];
         if !self.id.is_empty() {
             headers.push(("mcp-session-id", &self.id));

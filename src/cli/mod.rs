@@ -194,7 +194,7 @@ fn with_causes(error: &dyn Error) -> String {
     let mut lines = format!("error: {error}\n");
     let mut cause = error.source();
     while let Some(error) = cause {
-        lines.push_str(&format!("  caused by: {error}\n"));
+        lines.extend(["  caused by: ", &error.to_string(), "\n"]);
         cause = error.source();
     }
     lines

@@ -51,22 +51,13 @@ fn file(text: &str) -> (tempfile::TempDir, String) {
 
 #[test]
 fn help_says_what_each_command_does() {
-    for path in [
-        &[][..],
-        &["serve"],
-        &["config"],
-        &["config", "check"],
-        &["config", "show"],
-        &["config", "schema"],
-    ] {
-        let name = format!(
-            "help_{}",
-            if path.is_empty() {
-                "itself".to_owned()
-            } else {
-                path.join("_")
-            }
-        );
+    for path in cli::commands() {
+        let path: Vec<_> = path.iter().map(String::as_str).collect();
+        let name = match path.as_slice() {
+            [] => "help_itself".to_owned(),
+            path => format!("help_{}", path.join("_")),
+        };
+        let path = path.as_slice();
         insta::assert_snapshot!(name, cli::help(path).unwrap());
     }
 }

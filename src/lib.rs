@@ -4,6 +4,7 @@ pub mod config;
 pub mod entropy;
 pub mod gateway;
 pub mod http;
+pub mod net;
 pub mod oauth;
 pub mod replay;
 pub mod seal;

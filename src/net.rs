@@ -50,7 +50,10 @@ pub enum ClientError {
     clippy::disallowed_methods,
     reason = "this room is where clients are made"
 )]
-fn builder(connect: Duration, extra_ca: Option<&[u8]>) -> Result<reqwest::ClientBuilder, ClientError> {
+fn builder(
+    connect: Duration,
+    extra_ca: Option<&[u8]>,
+) -> Result<reqwest::ClientBuilder, ClientError> {
     let mut headers = HeaderMap::new();
     // A compressed answer could be larger than any cap that is checked on the wire.
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));

@@ -12,7 +12,7 @@ use super::vouch::upstream_failure;
 use crate::entropy;
 use crate::oauth::error::Reason;
 use crate::oauth::mint::Vouched;
-use crate::oauth::names::{AttemptId, GrantId, Secret};
+use crate::oauth::names::{AssertionHash, AttemptId, GrantId, Secret};
 use crate::oauth::records::{AuthorizationCode, Memo, UpstreamLeg};
 use crate::oauth::token::{AuthenticatedCode, ClaimGranted, RedeemableCode};
 use crate::replay::{Claim, Claimed, StoreError};
@@ -26,12 +26,17 @@ const SKEW: Duration = Duration::from_secs(120);
 pub(super) struct Redemption {
     pub(super) app: Arc<App>,
     pub(super) code: AuthenticatedCode,
+    pub(super) assertion: Option<(AssertionHash, Duration)>,
 }
 
 impl Redemption {
     /// Redeems the code.
     pub(super) async fn run(self) -> Result<Secret, Refusal> {
-        let Self { app, code } = self;
+        let Self {
+            app,
+            code,
+            assertion,
+        } = self;
         let record = code.record();
         if app
             .revocations
@@ -40,7 +45,7 @@ impl Redemption {
             return Err(Reason::Revoked.into());
         }
         let (grant, attempt) = (record.grant, AttemptId::random(&mut entropy::rng()));
-        let proof = app.claim(record, attempt).await?;
+        let proof = app.claim(record, attempt, assertion).await?;
         let code = code.claimed(proof);
         match app.vouched(&code).await {
             Ok(vouched) => app.mint(code, &vouched, attempt).await,
@@ -82,13 +87,14 @@ impl App {
         &self,
         code: &AuthorizationCode,
         attempt: AttemptId,
+        assertion: Option<(AssertionHash, Duration)>,
     ) -> Result<ClaimGranted, Refusal> {
         let claim = Claim {
             grant: code.grant,
             attempt,
             issued_at: code.issued_at,
             ttl: code.expires_at.since(self.now()) + SKEW,
-            assertion: None,
+            assertion,
         };
         // An answer that was lost is asked for again: the same attempt gets the same answer.
         let claimed = match self.replay.claim(claim.clone()).await {
@@ -98,9 +104,7 @@ impl App {
         match claimed.map_err(store_failure)? {
             Claimed::Granted => Ok(ClaimGranted::by_store()),
             Claimed::Busy => Err(count_replay("code_busy", Reason::CodeBusy)),
-            Claimed::AssertionUsed => {
-                Err(Reason::Assertion("the client assertion was used before").into())
-            }
+            Claimed::AssertionUsed => Err(Reason::Assertion("used before".into()).into()),
             Claimed::Discontinuity => {
                 Err(Reason::Store("the store lost its memory a moment ago".into()).into())
             }

@@ -59,12 +59,11 @@ impl Failure {
 pub(super) fn causes<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| {
-        let error: &'a (dyn Error + 'static) = *error;
+    std::iter::successors(Some(error), |&error| {
         let hidden = error
             .downcast_ref::<std::io::Error>()
             .and_then(std::io::Error::get_ref)
-            .map(|inner| inner as &'a (dyn Error + 'static));
+            .map(|inner| inner as &(dyn Error + 'static));
         hidden.or_else(|| error.source())
     })
 }

@@ -190,7 +190,9 @@ impl Fetched {
 /// Whether the content type is `application/json` or `application/*+json`.
 pub fn is_json(headers: &HeaderMap) -> bool {
     let value = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
-    let essence = value.and_then(|it| it.split(';').next()).unwrap_or_default();
+    let essence = value
+        .and_then(|it| it.split(';').next())
+        .unwrap_or_default();
     let essence = essence.trim().to_ascii_lowercase();
     essence == "application/json"
         || (essence.starts_with("application/") && essence.ends_with("+json"))

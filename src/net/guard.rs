@@ -100,9 +100,15 @@ impl Guard {
             return Ok(());
         }
         let special = match ip {
-            IpAddr::V4(ip) => SPECIAL_V4.iter().find(|range| within_v4(ip, range)).map(|it| it.2),
+            IpAddr::V4(ip) => SPECIAL_V4
+                .iter()
+                .find(|range| within_v4(ip, range))
+                .map(|it| it.2),
             IpAddr::V6(ip) if !within_v6(ip, &GLOBAL_V6) => Some(GLOBAL_V6.2),
-            IpAddr::V6(ip) => SPECIAL_V6.iter().find(|range| within_v6(ip, range)).map(|it| it.2),
+            IpAddr::V6(ip) => SPECIAL_V6
+                .iter()
+                .find(|range| within_v6(ip, range))
+                .map(|it| it.2),
         };
         special.map_or(Ok(()), |range| Err(Blocked(range)))
     }
@@ -125,7 +131,10 @@ impl Guard {
             return Err(UnsafeUrl("with user information, query or fragment"));
         }
         let lower = text.to_ascii_lowercase();
-        if ["%2e", "%2f", "%5c", "%00"].iter().any(|it| lower.contains(it)) {
+        if ["%2e", "%2f", "%5c", "%00"]
+            .iter()
+            .any(|it| lower.contains(it))
+        {
             return Err(UnsafeUrl("with an encoded dot, slash or NUL"));
         }
         if url.path() == "/" || url.cannot_be_a_base() {
@@ -182,21 +191,41 @@ mod tests {
 
     #[test]
     fn loopback_only_in_development() {
-        let (strict, development) = (Guard::default(), Guard { allow_loopback: true });
-        for url in ["http://127.0.0.1:8080/c", "http://localhost:1/c", "https://[::1]:9/c"] {
+        let (strict, development) = (
+            Guard::default(),
+            Guard {
+                allow_loopback: true,
+            },
+        );
+        for url in [
+            "http://127.0.0.1:8080/c",
+            "http://localhost:1/c",
+            "https://[::1]:9/c",
+        ] {
             assert!(strict.check_url(url).is_err(), "{url}");
             assert!(development.check_url(url).is_ok(), "{url}");
         }
-        for url in ["http://app.example/c", "http://10.0.0.1/c", "https://app.example:8443/c"] {
+        for url in [
+            "http://app.example/c",
+            "http://10.0.0.1/c",
+            "https://app.example:8443/c",
+        ] {
             assert!(development.check_url(url).is_err(), "{url}");
         }
         assert!(development.check_ip(Ipv4Addr::LOCALHOST.into()).is_ok());
-        assert!(development.check_ip(Ipv4Addr::new(10, 0, 0, 1).into()).is_err());
+        assert!(
+            development
+                .check_ip(Ipv4Addr::new(10, 0, 0, 1).into())
+                .is_err()
+        );
     }
 
     #[test]
     fn platform_address_of_a_cloud_is_blocked() {
         let ip = Ipv4Addr::new(168, 63, 129, 16).into();
-        assert_eq!(Guard::default().check_ip(ip), Err(Blocked("cloud platform")));
+        assert_eq!(
+            Guard::default().check_ip(ip),
+            Err(Blocked("cloud platform"))
+        );
     }
 }

@@ -115,7 +115,10 @@ mod tests {
 
     #[test]
     fn repeated_members_are_refused_at_any_depth() {
-        assert_eq!(parse(br#"{"a":1,"b":[{"c":2}]}"#), Ok(json!({"a":1,"b":[{"c":2}]})));
+        assert_eq!(
+            parse(br#"{"a":1,"b":[{"c":2}]}"#),
+            Ok(json!({"a":1,"b":[{"c":2}]}))
+        );
         assert_eq!(parse(br#"{"a":1,"a":1}"#), Err(NotStrict));
         assert_eq!(parse(br#"[{"b":{"a":1,"\u0061":2}}]"#), Err(NotStrict));
     }

@@ -90,7 +90,7 @@ struct Slot {
 }
 
 enum Lock {
-    Opens(WrappingKey),
+    Opens(Box<WrappingKey>),
     Refuses(OpenError),
 }
 
@@ -100,11 +100,8 @@ impl Keyring {
         if keys.is_empty() {
             return Err(KeyError::Missing(place.to_owned()));
         }
-        let active = keys
-            .iter()
-            .filter(|key| key.state == KeyState::Active)
-            .max_by_key(|key| (key.activated_at, key.kid()))
-            .ok_or_else(|| KeyError::NoneActive(place.to_owned()))?;
+        let active =
+            RootKey::sealing(keys).ok_or_else(|| KeyError::NoneActive(place.to_owned()))?;
         let mut ring = Self {
             issuer: issuer.clone(),
             roots: Vec::with_capacity(keys.len()),
@@ -148,7 +145,7 @@ impl Keyring {
                 Ok(()) => {
                     let key = derive(&extracted, &[b"kek\0", purpose.typ().as_bytes()])
                         .ok_or(KeyError::Derivation)?;
-                    Lock::Opens(WrappingKey::new(&key))
+                    Lock::Opens(Box::new(WrappingKey::new(&key)))
                 }
                 Err(refusal) => Lock::Refuses(refusal),
             };

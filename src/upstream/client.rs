@@ -165,7 +165,9 @@ impl Client {
                 ("application/x-www-form-urlencoded", form)
             }
             TokenBody::Json => {
-                let members = params.into_iter().map(|(name, value)| (name.to_owned(), value.into()));
+                let members = params
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value.into()));
                 let members: Map<String, Value> = members.collect();
                 ("application/json", Value::Object(members).to_string())
             }
@@ -179,7 +181,8 @@ impl Client {
 
     /// RFC 6749 §2.3.1: both parts form-encoded, then Basic.
     fn basic(&self) -> HeaderValue {
-        let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        let encode =
+            |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
         let secret = self.settings.client_secret.as_ref();
         let secret = encode(secret.map_or("", |it| it.expose()));
         let pair = format!("{}:{secret}", encode(&self.settings.client_id));
@@ -231,7 +234,9 @@ impl Client {
         let value = read_json(&answer, &self.settings.tokens.refused_errors, barred)?;
         // RFC 7662 §2.2
         if value.get("active") == Some(&Value::Bool(false)) {
-            return Err(UpstreamError::Refused("the access token is not active".to_owned()));
+            return Err(UpstreamError::Refused(
+                "the access token is not active".to_owned(),
+            ));
         }
         Ok(value)
     }

@@ -120,16 +120,31 @@ mod tests {
         let at = |issuer| location(issuer).unwrap().to_string();
         let tail = ".well-known/openid-configuration";
         assert_eq!(at("https://a.example"), format!("https://a.example/{tail}"));
-        assert_eq!(at("https://a.example/"), format!("https://a.example/{tail}"));
-        assert_eq!(at("https://a.example/realms/x"), format!("https://a.example/realms/x/{tail}"));
+        assert_eq!(
+            at("https://a.example/"),
+            format!("https://a.example/{tail}")
+        );
+        assert_eq!(
+            at("https://a.example/realms/x"),
+            format!("https://a.example/realms/x/{tail}")
+        );
     }
 
     #[test]
     fn only_a_shared_tenant_may_be_a_template() {
         let template = "https://login.example/{tenantid}/v2.0";
-        assert!(is_template_of(template, "https://login.example/common/v2.0"));
-        assert!(!is_template_of(template, "https://login.example/tenant-1/v2.0"));
+        assert!(is_template_of(
+            template,
+            "https://login.example/common/v2.0"
+        ));
+        assert!(!is_template_of(
+            template,
+            "https://login.example/tenant-1/v2.0"
+        ));
         assert!(!is_template_of(template, "https://login.other/common/v2.0"));
-        assert!(!is_template_of("https://login.example/x/v2.0", "https://login.example/x/v2.0"));
+        assert!(!is_template_of(
+            "https://login.example/x/v2.0",
+            "https://login.example/x/v2.0"
+        ));
     }
 }

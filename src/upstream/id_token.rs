@@ -60,11 +60,7 @@ impl From<&str> for Rejected {
 /// # Errors
 ///
 /// [`Rejected`].
-pub fn validate(
-    token: &Secret,
-    keys: &KeySet,
-    expected: Expected<'_>,
-) -> Result<Value, Rejected> {
+pub fn validate(token: &Secret, keys: &KeySet, expected: Expected<'_>) -> Result<Value, Rejected> {
     let jws = Jws::parse(token.expose())?;
     // RFC 8725 §3.11: a token of another kind must not pass for this one.
     let typ = jws.typ.as_deref().unwrap_or("JWT").to_ascii_lowercase();

@@ -34,13 +34,18 @@ pub(super) fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     if let Some(found) = value.get(path) {
         return Some(found);
     }
-    path.split('.').try_fold(value, |value, name| value.get(name))
+    path.split('.')
+        .try_fold(value, |value, name| value.get(name))
 }
 
 impl Paths {
     /// The stable id, if every part of it is there.
     pub(super) fn subject(&self, value: &Value) -> Option<String> {
-        let parts: Option<Vec<_>> = self.subject.iter().map(|path| id(at(value, path)?)).collect();
+        let parts: Option<Vec<_>> = self
+            .subject
+            .iter()
+            .map(|path| id(at(value, path)?))
+            .collect();
         match parts?.as_slice() {
             [] => None,
             [only] => Some(only.clone()),
@@ -76,7 +81,8 @@ impl Paths {
 
     /// The primary address of a list of them, if it is verified: GitHub's shape.
     pub(super) fn primary_email(&self, list: &Value) -> Option<String> {
-        let is = |entry: &Value, name: &str| entry.get(name).is_some_and(|it| *it == Value::Bool(true));
+        let is =
+            |entry: &Value, name: &str| entry.get(name).is_some_and(|it| *it == Value::Bool(true));
         list.as_array()?
             .iter()
             .find(|entry| is(entry, "primary") && is(entry, "verified"))
@@ -125,14 +131,20 @@ fn address(value: &str) -> Option<String> {
     let fits = !local.is_empty()
         && !domain.is_empty()
         && !domain.contains('@')
-        && value.chars().all(|it| !it.is_whitespace() && !it.is_control())
+        && value
+            .chars()
+            .all(|it| !it.is_whitespace() && !it.is_control())
         && !value.contains([',', ';', '<', '>', '"']);
     text(value).filter(|_| fits)
 }
 
 fn groups(value: &Value) -> Vec<String> {
     let one = value.as_str().into_iter();
-    let many = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+    let many = value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str);
     one.chain(many).filter_map(text).take(MAX_GROUPS).collect()
 }
 
@@ -159,8 +171,18 @@ mod tests {
     fn ids_are_text_or_whole_numbers() {
         let subject = |value: Value| paths().subject(&json!({ "id": value }));
         assert_eq!(subject(json!(583_231)), Some("583231".into()));
-        assert_eq!(subject(json!("80351110224678912")), Some("80351110224678912".into()));
-        for bad in [json!(1.5), json!(null), json!(""), json!([1]), json!(true), json!("a\nb")] {
+        assert_eq!(
+            subject(json!("80351110224678912")),
+            Some("80351110224678912".into())
+        );
+        for bad in [
+            json!(1.5),
+            json!(null),
+            json!(""),
+            json!([1]),
+            json!(true),
+            json!("a\nb"),
+        ] {
             assert_eq!(subject(bad.clone()), None, "{bad}");
         }
     }
@@ -188,15 +210,42 @@ mod tests {
         let email = |value: Value| paths().identity(&value).email;
         let verified = |address: &str| email(json!({"email": address, "email_verified": true}));
         assert_eq!(verified("a@b.example"), Some("a@b.example".into()));
-        assert_eq!(email(json!({"email": "a@b.example", "email_verified": "true"})), Some("a@b.example".into()));
-        for mark in [json!(false), json!("false"), json!(1), json!("yes"), json!(null), json!([true])] {
-            assert_eq!(email(json!({"email": "a@b.example", "email_verified": mark})), None);
+        assert_eq!(
+            email(json!({"email": "a@b.example", "email_verified": "true"})),
+            Some("a@b.example".into())
+        );
+        for mark in [
+            json!(false),
+            json!("false"),
+            json!(1),
+            json!("yes"),
+            json!(null),
+            json!([true]),
+        ] {
+            assert_eq!(
+                email(json!({"email": "a@b.example", "email_verified": mark})),
+                None
+            );
         }
-        for bad in ["a", "@b", "a@", "a@b@c.example", "a b@c", "a@b,c@d", "<a@b>", "a@b\r\nx"] {
+        for bad in [
+            "a",
+            "@b",
+            "a@",
+            "a@b@c.example",
+            "a b@c",
+            "a@b,c@d",
+            "<a@b>",
+            "a@b\r\nx",
+        ] {
             assert_eq!(verified(bad), None, "{bad:?}");
         }
         let mut shared = paths();
         (shared.trust_email, shared.may_verify_email) = (true, false);
-        assert_eq!(shared.identity(&json!({"email": "a@b.example", "email_verified": true})).email, None);
+        assert_eq!(
+            shared
+                .identity(&json!({"email": "a@b.example", "email_verified": true}))
+                .email,
+            None
+        );
     }
 }

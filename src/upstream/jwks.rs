@@ -52,7 +52,10 @@ impl KeySet {
     pub(super) fn from_value(value: &Value) -> Result<Self, Invalid> {
         let keys = value.get("keys").and_then(Value::as_array);
         let keys = keys.ok_or("the key set has no keys")?;
-        let usable = keys.iter().filter_map(Value::as_object).filter_map(Key::read);
+        let usable = keys
+            .iter()
+            .filter_map(Value::as_object)
+            .filter_map(Key::read);
         Ok(Self {
             keys: usable.take(MAX_KEYS).collect(),
         })
@@ -96,7 +99,10 @@ impl Key {
             return None;
         }
         let (algorithms, key): (&'static [Algorithm], _) = match (text("kty")?, text("crv")) {
-            ("RSA", _) => (&RSA, DecodingKey::from_rsa_components(text("n")?, text("e")?)),
+            ("RSA", _) => (
+                &RSA,
+                DecodingKey::from_rsa_components(text("n")?, text("e")?),
+            ),
             ("EC", Some("P-256")) => (&P256, ec(text("x")?, text("y")?)),
             ("EC", Some("P-384")) => (&P384, ec(text("x")?, text("y")?)),
             ("OKP", Some("Ed25519")) => (&ED25519, DecodingKey::from_ed_components(text("x")?)),

@@ -77,7 +77,10 @@ impl<'a> Jws<'a> {
         let header = json::parse_object(&decode(header)?)
             .map_err(|_| "the header is not a JSON object, or repeats a member")?;
         // RFC 7515 §4.1.11: we understand no extension. RFC 7797, RFC 7516: neither of these.
-        if ["crit", "b64", "enc", "zip"].iter().any(|it| header.contains_key(*it)) {
+        if ["crit", "b64", "enc", "zip"]
+            .iter()
+            .any(|it| header.contains_key(*it))
+        {
             return Err("the header asks for something unusual".into());
         }
         let name = text(&header, "alg")?.ok_or("alg is missing")?;

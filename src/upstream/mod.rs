@@ -20,9 +20,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use url::Url;
 
+use crate::net::{ClientError, TrustedClient};
 use crate::oauth::names::{Secret, UpstreamFingerprint, UpstreamName};
 use crate::oauth::records::{Identity, UpstreamCredential};
-use crate::net::{ClientError, TrustedClient};
 use crate::time::{Clock, Timestamp};
 
 mod cache;
@@ -175,6 +175,15 @@ pub trait Upstream: Send + Sync + fmt::Debug {
     async fn revoke(&self, credential: &UpstreamCredential) -> Result<(), UpstreamError>;
 }
 
+/// Why an upstream cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the upstream `{upstream}` cannot be used: {cause}")]
+pub struct BuildError {
+    upstream: UpstreamName,
+    #[source]
+    cause: ClientError,
+}
+
 /// Makes an upstream. Nothing is fetched before it is needed, so a server starts while the provider
 /// is away.
 ///
@@ -182,15 +191,18 @@ pub trait Upstream: Send + Sync + fmt::Debug {
 ///
 /// # Errors
 ///
-/// [`ClientError`], if the upstream's own certificate authorities cannot be used.
+/// [`BuildError`], if the upstream's own certificate authorities cannot be used.
 pub fn build(
     settings: Settings,
     callback_url: String,
     http: &TrustedClient,
     clock: Arc<dyn Clock>,
-) -> Result<Arc<dyn Upstream>, ClientError> {
+) -> Result<Arc<dyn Upstream>, BuildError> {
     let http = match &settings.extra_ca {
-        Some(pem) => http.trusting(pem)?,
+        Some(pem) => http.trusting(pem).map_err(|cause| BuildError {
+            upstream: settings.profile.name.clone(),
+            cause,
+        })?,
         None => http.clone(),
     };
     let unfinished = unfinished::Unfinished::new(Arc::clone(&clock));

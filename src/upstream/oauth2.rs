@@ -61,10 +61,15 @@ impl OAuth2 {
 
     /// Asks who holds an access token.
     async fn person(&self, access_token: &Secret) -> Result<Person, UpstreamError> {
-        let told = self.client.ask_identity(&self.endpoints, access_token).await?;
+        let told = self
+            .client
+            .ask_identity(&self.endpoints, access_token)
+            .await?;
         let mut person = self.read(&told);
         if person.id.is_none() {
-            return Err(super::unavailable("the identity answer does not say who the person is"));
+            return Err(super::unavailable(
+                "the identity answer does not say who the person is",
+            ));
         }
         if let Some(url) = &self.endpoints.urls.email
             && person.identity.email.is_none()
@@ -100,7 +105,9 @@ impl OAuth2 {
             None => self.client.renew(&self.endpoints, token).await?,
         };
         self.unfinished.keep(ticket, &tokens);
-        let outcome = self.finish(tokens, Some(known), Some(credential), now).await;
+        let outcome = self
+            .finish(tokens, Some(known), Some(credential), now)
+            .await;
         self.unfinished.settle(ticket, &outcome);
         outcome
     }
@@ -120,7 +127,8 @@ impl Upstream for OAuth2 {
         &self,
         redirect: AuthorizationRedirect<'_>,
     ) -> Result<Url, UpstreamError> {
-        self.client.authorization_url(&self.endpoints, &redirect, false)
+        self.client
+            .authorization_url(&self.endpoints, &redirect, false)
     }
 
     async fn exchange(&self, exchange: CodeExchange<'_>) -> Result<SignIn, UpstreamError> {
@@ -129,7 +137,12 @@ impl Upstream for OAuth2 {
             Some(tokens) => tokens,
             None => {
                 self.client
-                    .redeem(&self.endpoints, exchange.code, exchange.verifier, exchange.redirect_uri)
+                    .redeem(
+                        &self.endpoints,
+                        exchange.code,
+                        exchange.verifier,
+                        exchange.redirect_uri,
+                    )
                     .await?
             }
         };

@@ -155,7 +155,9 @@ impl Oidc {
             ),
             // Core §3.1.3.3: there must be one at a sign-in; §12.2: there may be none at a refresh.
             None if moment.nonce.is_some() && settings.identity == IdentitySource::IdToken => {
-                return Err(UpstreamError::Unacceptable("there is no ID token".to_owned()));
+                return Err(UpstreamError::Unacceptable(
+                    "there is no ID token".to_owned(),
+                ));
             }
             None => None,
         };
@@ -178,7 +180,9 @@ impl Oidc {
         let told = claims.map(|claims| self.read(claims)).unwrap_or_default();
         let enough = by_token
             && claims.is_some()
-            && !settings.paths.is_wanting(&told.identity, &settings.profile.scopes);
+            && !settings
+                .paths
+                .is_wanting(&told.identity, &settings.profile.scopes);
         if enough || endpoints.urls.userinfo.is_none() {
             return Ok(told);
         }
@@ -281,7 +285,12 @@ impl Upstream for Oidc {
             None => {
                 let endpoints = self.endpoints(&*self.metadata().await?);
                 self.client
-                    .redeem(&endpoints, exchange.code, exchange.verifier, exchange.redirect_uri)
+                    .redeem(
+                        &endpoints,
+                        exchange.code,
+                        exchange.verifier,
+                        exchange.redirect_uri,
+                    )
                     .await?
             }
         };

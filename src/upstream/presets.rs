@@ -154,12 +154,18 @@ mod tests {
     #[test]
     fn unverified_marks_name_keys_that_exist() {
         let facts = [
-            "register_at", "http_loopback", "at_ttl_s", "rt_ttl_s", "rotation", "old_rt_invalid",
+            "register_at",
+            "http_loopback",
+            "at_ttl_s",
+            "rt_ttl_s",
+            "rotation",
+            "old_rt_invalid",
             "rt_reuse_leeway_s",
         ];
         for (name, preset) in all() {
             for key in &preset.unverified {
-                let known = facts.contains(&key.as_str()) || RawUpstream::KEYS.contains(&key.as_str());
+                let known =
+                    facts.contains(&key.as_str()) || RawUpstream::KEYS.contains(&key.as_str());
                 assert!(known, "{name}: {key}");
             }
         }

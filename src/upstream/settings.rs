@@ -247,11 +247,17 @@ impl Judge<'_> {
         let one_token = raw.revocation_scope == Some(RevocationScope::Token)
             || raw.revoke_upstream == Some(true);
         let profile = Profile {
-            display_name: raw.display.clone().unwrap_or_else(|| self.preset.display.clone()),
+            display_name: raw
+                .display
+                .clone()
+                .unwrap_or_else(|| self.preset.display.clone()),
             fingerprint: UpstreamFingerprint::of_upstream(&authority, &client_id),
             exchange: raw.exchange.unwrap_or(ExchangeAt::Token),
             code_ttl: Duration::from_secs(raw.code_ttl_s.unwrap_or(CODE_TTL)),
-            callback_path: raw.callback_path.clone().unwrap_or_else(|| format!("/callback/{name}")),
+            callback_path: raw
+                .callback_path
+                .clone()
+                .unwrap_or_else(|| format!("/callback/{name}")),
             scopes: raw.scopes.clone().unwrap_or_default(),
             // A shared tenant answers with the issuer of the person's own tenant.
             issuer: issuer.clone().filter(|_| !shared),
@@ -273,7 +279,10 @@ impl Judge<'_> {
             fallback,
             asking: Asking {
                 pkce: sends_pkce(raw),
-                scope_param: raw.scope_param.clone().unwrap_or_else(|| "scope".to_owned()),
+                scope_param: raw
+                    .scope_param
+                    .clone()
+                    .unwrap_or_else(|| "scope".to_owned()),
                 scope_sep: raw.scope_sep.clone().unwrap_or_else(|| " ".to_owned()),
                 params,
                 account_params,
@@ -302,11 +311,18 @@ impl Judge<'_> {
         if raw.client_id.as_ref().is_none_or(String::is_empty) {
             self.problem("client_id", "`client_id` is missing", &hint);
         }
-        let has_secret = raw.client_secret.as_ref().is_some_and(|it| !it.expose().is_empty());
+        let has_secret = raw
+            .client_secret
+            .as_ref()
+            .is_some_and(|it| !it.expose().is_empty());
         let is_public = raw.client_auth == Some(ClientAuth::None);
         if self.preset.secret == Need::Required && !has_secret && !is_public {
             let message = format!("{} needs a client secret", self.preset.display);
-            self.problem("client_secret", message, "set `client_secret_file`, the path of a file that holds it");
+            self.problem(
+                "client_secret",
+                message,
+                "set `client_secret_file`, the path of a file that holds it",
+            );
         }
     }
 
@@ -314,7 +330,8 @@ impl Judge<'_> {
         let template = self.raw.issuer.as_deref();
         let issuer = match template {
             Some("{issuer}") | None if self.preset.kind == Kind::Oidc => {
-                let hint = "exactly as in its discovery document, such as `https://idp.example.com`";
+                let hint =
+                    "exactly as in its discovery document, such as `https://idp.example.com`";
                 self.problem("issuer", "`issuer` is missing", hint);
                 return None;
             }
@@ -324,7 +341,11 @@ impl Judge<'_> {
         let url = self.url("issuer", &issuer)?;
         // OpenID Connect Discovery §3: no query or fragment.
         if url.query().is_some() || url.fragment().is_some() {
-            self.problem("issuer", "an issuer has no query and no fragment", "remove it");
+            self.problem(
+                "issuer",
+                "an issuer has no query and no fragment",
+                "remove it",
+            );
         }
         Some(issuer)
     }
@@ -341,13 +362,21 @@ impl Judge<'_> {
                 "client_id" => &raw.client_id,
                 _ => &None,
             };
-            let default = || preset.variables.get(name).and_then(|it| it.default.as_deref());
+            let default = || {
+                preset
+                    .variables
+                    .get(name)
+                    .and_then(|it| it.default.as_deref())
+            };
             given.as_deref().or_else(default)
         };
         match template::fill(template, value) {
             Ok(text) => Some(text),
             Err(Unfilled::Missing(name)) => {
-                let about = preset.variables.get(&name).map_or("", |it| it.about.as_str());
+                let about = preset
+                    .variables
+                    .get(&name)
+                    .map_or("", |it| it.about.as_str());
                 let message = format!("`{name}` is missing");
                 self.problem(&name, message, about);
                 None
@@ -362,12 +391,20 @@ impl Judge<'_> {
 
     fn url(&mut self, key: &str, text: &str) -> Option<Url> {
         let Ok(url) = Url::parse(text) else {
-            self.problem(key, format!("`{text}` is not a URL"), "such as `https://idp.example.com/token`");
+            self.problem(
+                key,
+                format!("`{text}` is not a URL"),
+                "such as `https://idp.example.com/token`",
+            );
             return None;
         };
         if !net::is_confidential(&url) {
             let message = format!("`{text}` is not confidential");
-            self.problem(key, message, "use https; plain http is for this computer only");
+            self.problem(
+                key,
+                message,
+                "use https; plain http is for this computer only",
+            );
             return None;
         }
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
@@ -424,7 +461,11 @@ impl Judge<'_> {
             Some(IdentitySource::Graphql)
                 if urls.userinfo.is_none() || self.raw.userinfo_query.is_none() =>
             {
-                self.problem("userinfo_query", "`graphql` needs `userinfo_url` and `userinfo_query`", hint);
+                self.problem(
+                    "userinfo_query",
+                    "`graphql` needs `userinfo_url` and `userinfo_query`",
+                    hint,
+                );
             }
             Some(IdentitySource::Introspect) if urls.introspection.is_none() => {
                 self.problem("introspection_url", "`introspection_url` is missing", hint);
@@ -448,8 +489,14 @@ impl Judge<'_> {
         Some(Paths {
             subject: subject.split('+').map(str::to_owned).collect(),
             email: raw.email.clone().or_else(|| standard("email")),
-            email_verified: raw.email_verified.clone().or_else(|| standard("email_verified")),
-            username: raw.username.clone().or_else(|| standard("preferred_username")),
+            email_verified: raw
+                .email_verified
+                .clone()
+                .or_else(|| standard("email_verified")),
+            username: raw
+                .username
+                .clone()
+                .or_else(|| standard("preferred_username")),
             groups: raw.groups_claim.clone(),
             trust_email: raw.trust_email.unwrap_or_default(),
             may_verify_email: true,
@@ -480,7 +527,11 @@ impl Judge<'_> {
                 (Ok(parsed), Ok(value)) if parsed != http::header::AUTHORIZATION => {
                     map.insert(parsed, value);
                 }
-                _ => self.problem(key, format!("`{name}` is not a header that can be set"), "a name and a printable value"),
+                _ => self.problem(
+                    key,
+                    format!("`{name}` is not a header that can be set"),
+                    "a name and a printable value",
+                ),
             }
         }
         map
@@ -493,7 +544,10 @@ fn sends_pkce(raw: &RawUpstream) -> bool {
 }
 
 fn token_requests(raw: &RawUpstream, headers: HeaderMap) -> TokenRequests {
-    let has_secret = raw.client_secret.as_ref().is_some_and(|it| !it.expose().is_empty());
+    let has_secret = raw
+        .client_secret
+        .as_ref()
+        .is_some_and(|it| !it.expose().is_empty());
     TokenRequests {
         client_auth: if has_secret {
             raw.client_auth.unwrap_or_default()
@@ -504,7 +558,10 @@ fn token_requests(raw: &RawUpstream, headers: HeaderMap) -> TokenRequests {
         headers,
         repeat_scope: raw.repeat_scope.unwrap_or_default(),
         repeat_redirect_uri: raw.repeat_redirect_uri.unwrap_or_default(),
-        path: raw.token_path.clone().unwrap_or_else(|| vec![String::new()]),
+        path: raw
+            .token_path
+            .clone()
+            .unwrap_or_else(|| vec![String::new()]),
         refused_errors: raw.refused_errors.clone().unwrap_or_default(),
     }
 }
@@ -515,9 +572,20 @@ fn is_shared(issuer: &str) -> bool {
         return false;
     };
     let host = url.host_str().unwrap_or_default();
-    let entra = ["microsoftonline.com", "microsoftonline.us", "microsoftonline.cn", "windows.net"]
-        .iter()
-        .any(|suffix| host.strip_suffix(suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')));
-    let tenant = url.path_segments().and_then(|mut it| it.next()).unwrap_or_default();
+    let entra = [
+        "microsoftonline.com",
+        "microsoftonline.us",
+        "microsoftonline.cn",
+        "windows.net",
+    ]
+    .iter()
+    .any(|suffix| {
+        host.strip_suffix(suffix)
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    });
+    let tenant = url
+        .path_segments()
+        .and_then(|mut it| it.next())
+        .unwrap_or_default();
     entra && SHARED_TENANTS.contains(&tenant.to_ascii_lowercase().as_str())
 }

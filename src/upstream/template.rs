@@ -72,16 +72,31 @@ mod tests {
 
     #[test]
     fn names_are_filled_in() {
-        assert_eq!(filled("https://{host}/a/{host}", "x.example").unwrap(), "https://x.example/a/x.example");
-        assert_eq!(filled("https://{host}/a", "http://localhost:1").unwrap(), "http://localhost:1/a");
-        assert_eq!(filled("{realm}", "x"), Err(Unfilled::Missing("realm".into())));
+        assert_eq!(
+            filled("https://{host}/a/{host}", "x.example").unwrap(),
+            "https://x.example/a/x.example"
+        );
+        assert_eq!(
+            filled("https://{host}/a", "http://localhost:1").unwrap(),
+            "http://localhost:1/a"
+        );
+        assert_eq!(
+            filled("{realm}", "x"),
+            Err(Unfilled::Missing("realm".into()))
+        );
         assert_eq!(names("https://{a}/{b}").collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]
     fn values_cannot_change_the_shape_of_a_url() {
-        for value in ["", "a@b", "a?b", "a#b", "a b", "../x", "a//b", "a\\b", "https://", "ä"] {
-            assert_eq!(filled("https://{host}/x", value), Err(Unfilled::Unfit("host".into())), "{value}");
+        for value in [
+            "", "a@b", "a?b", "a#b", "a b", "../x", "a//b", "a\\b", "https://", "ä",
+        ] {
+            assert_eq!(
+                filled("https://{host}/x", value),
+                Err(Unfilled::Unfit("host".into())),
+                "{value}"
+            );
         }
         assert!(filled("https://login.example/{host}", "http://evil.example").is_err());
     }

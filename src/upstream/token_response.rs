@@ -91,13 +91,19 @@ impl TokenResponse {
             return Err(unexpected(answer, Barred::Us));
         }
         let value = value.ok_or_else(|| {
-            unavailable("the token endpoint's answer is neither JSON nor a form, or repeats a member")
+            unavailable(
+                "the token endpoint's answer is neither JSON nor a form, or repeats a member",
+            )
         })?;
         Self::from_members(value, paths)
     }
 
     fn from_members(mut value: Value, paths: &[String]) -> Result<Self, UpstreamError> {
-        let has_token = |path: &&String| at(&value, path).and_then(|it| it.get("access_token")).is_some();
+        let has_token = |path: &&String| {
+            at(&value, path)
+                .and_then(|it| it.get("access_token"))
+                .is_some()
+        };
         let path = paths.iter().find(has_token).cloned().unwrap_or_default();
         let holder = if path.is_empty() {
             value.as_object_mut()
@@ -107,10 +113,18 @@ impl TokenResponse {
         let Some(holder) = holder else {
             return Err(unavailable("the token endpoint's answer is not an object"));
         };
-        let kind = holder.get("token_type").and_then(Value::as_str).unwrap_or_default();
+        let kind = holder
+            .get("token_type")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         // RFC 6749 §7.1: a type that is not understood must not be used.
-        if ["dpop", "mac", "n_a"].iter().any(|it| kind.eq_ignore_ascii_case(it)) {
-            return Err(UpstreamError::Unacceptable("the token type is not Bearer".to_owned()));
+        if ["dpop", "mac", "n_a"]
+            .iter()
+            .any(|it| kind.eq_ignore_ascii_case(it))
+        {
+            return Err(UpstreamError::Unacceptable(
+                "the token type is not Bearer".to_owned(),
+            ));
         }
         let tokens = (
             take(holder, "access_token"),
@@ -119,7 +133,9 @@ impl TokenResponse {
         );
         let expires_in = holder.get("expires_in").and_then(seconds);
         let (Some(access_token), refresh_token, id_token) = tokens else {
-            return Err(unavailable("the token endpoint's answer holds no access token"));
+            return Err(unavailable(
+                "the token endpoint's answer holds no access token",
+            ));
         };
         Ok(Self {
             access_token,
@@ -161,7 +177,10 @@ fn parse(answer: &Answer) -> Option<Value> {
         .and_then(|it| it.to_str().ok())
         .unwrap_or_default()
         .to_ascii_lowercase();
-    let looks_other = body.trim_ascii_start().first().is_none_or(|it| b"{[<\"".contains(it));
+    let looks_other = body
+        .trim_ascii_start()
+        .first()
+        .is_none_or(|it| b"{[<\"".contains(it));
     if labelled.contains("json") || labelled.contains("html") || looks_other {
         return None;
     }
@@ -203,7 +222,9 @@ fn check_status(answer: &Answer) -> Result<(), UpstreamError> {
         });
     }
     if status.is_redirection() {
-        return Err(unavailable(format!("a redirect (status {status}), which is not followed")));
+        return Err(unavailable(format!(
+            "a redirect (status {status}), which is not followed"
+        )));
     }
     Ok(())
 }
@@ -268,6 +289,12 @@ fn detail(code: &str, answer: &Answer) -> String {
 
 /// RFC 9110 §10.2.3, in seconds.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    let seconds: u64 = headers
+        .get(RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
     Some(Duration::from_secs(seconds.min(MAX_WAIT)))
 }

@@ -1,99 +1,6 @@
-//! Documents against the code: the reference lists every key, and links lead somewhere.
+//! Documents: links between them lead somewhere, and the commands in them can be found.
 
 use std::path::{Component, Path, PathBuf};
-
-use proc_macro2::TokenTree;
-
-use super::tree::{Source, is_ident, is_punct};
-
-/// One key of the configuration, as the code tells it.
-struct Key {
-    path: String,
-    about: String,
-    default: Option<String>,
-}
-
-/// Complains of keys that `reference` does not list with their default and meaning, and of keys
-/// that it lists and that do not exist.
-pub(crate) fn configuration(keys: &Source, reference: &str) -> Vec<String> {
-    let mut keys_found = Vec::new();
-    collect(&keys.tokens, &mut keys_found);
-    if keys_found.is_empty() {
-        return vec![format!("{}: lists no key", keys.path)];
-    }
-    let rows: Vec<&str> = reference
-        .lines()
-        .filter(|line| line.starts_with("| `"))
-        .collect();
-    let mut complaints = Vec::new();
-    for key in &keys_found {
-        let default = match key.default.as_deref() {
-            None => "|  |".to_owned(),
-            Some("") => "| none |".to_owned(),
-            Some(default) => format!("| `{default}` |"),
-        };
-        let is_told = |row: &&str| {
-            row.starts_with(&format!("| `{}` |", key.path))
-                && row.ends_with(&format!("{default} {} |", key.about))
-        };
-        if !rows.iter().any(is_told) {
-            complaints.push(format!(
-                "docs/configuration.md: no row `{}` that ends with `{default} {} |`",
-                key.path, key.about
-            ));
-        }
-    }
-    if rows.len() != keys_found.len() {
-        complaints.push(format!(
-            "docs/configuration.md: {} rows for {} keys",
-            rows.len(),
-            keys_found.len()
-        ));
-    }
-    complaints
-}
-
-/// `key("path", kind, "about")`, perhaps with `.or("default")`.
-fn collect(tokens: &[TokenTree], found: &mut Vec<Key>) {
-    for (index, token) in tokens.iter().enumerate() {
-        let TokenTree::Group(group) = token else {
-            continue;
-        };
-        let inner: Vec<TokenTree> = group.stream().into_iter().collect();
-        let is_call = index > 0 && is_ident(&tokens[index - 1], "key");
-        if let (true, Some(path), Some(about)) = (
-            is_call,
-            inner.first().and_then(text),
-            inner.last().and_then(text),
-        ) {
-            let default = match tokens.get(index + 1..index + 4) {
-                Some([dot, or, TokenTree::Group(default)])
-                    if is_punct(dot, '.') && is_ident(or, "or") =>
-                {
-                    default.stream().into_iter().next().as_ref().and_then(text)
-                }
-                _ => None,
-            };
-            found.push(Key {
-                path,
-                about,
-                default,
-            });
-        } else {
-            collect(&inner, found);
-        }
-    }
-}
-
-/// What a plain string literal says.
-fn text(token: &TokenTree) -> Option<String> {
-    let TokenTree::Literal(literal) = token else {
-        return None;
-    };
-    let literal = literal.to_string();
-    let inner = literal.strip_prefix('"')?.strip_suffix('"')?;
-    Some(inner.replace("\\\"", "\"").replace("\\\\", "\\"))
-}
 
 /// Complains of links from the document at `path` to files that are not `tracked`.
 pub(crate) fn links(path: &str, document: &str, tracked: &[String]) -> Vec<String> {
@@ -137,28 +44,9 @@ pub(crate) fn block(document: &str, mark: &str) -> Option<String> {
 
 #[cfg(test)]
 mod samples {
-    //! Documents that do not fit the code are found.
+    //! What does not fit is found.
 
     use super::*;
-
-    #[test]
-    fn key_that_is_told_wrongly_is_found() {
-        let keys = Source::new(
-            "src/config/keys.rs",
-            r#"const K: &[Key] = &[key("a.b", Kind::Text, "What \"it\" is").or("x"), key("c", Kind::Choice(&["d"]), "Other")];"#,
-        );
-        let right = "| `a.b` | text | `x` | What \"it\" is |\n| `c` | one of `d` |  | Other |\n";
-        assert_eq!(configuration(&keys, right), Vec::<String>::new());
-        for (wrong, count) in [
-            (right.replace("`x`", "`y`"), 1),
-            (right.replace("Other", "Another"), 1),
-            (right.replace("`c`", "`e`"), 1),
-            (format!("{right}| `e` | text |  | Old |\n"), 1),
-            (String::new(), 3),
-        ] {
-            assert_eq!(configuration(&keys, &wrong).len(), count, "{wrong}");
-        }
-    }
 
     #[test]
     fn link_that_leads_nowhere_is_found() {

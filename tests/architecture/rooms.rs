@@ -15,7 +15,7 @@ const ROOMS: &[Room] = &[
     ("seal", &["time", "oauth::names"]),
     ("oauth", &["seal", "time"]),
     ("net", &["time", "oauth::names"]),
-    ("telemetry", &["time"]),
+    ("telemetry", &["time", "entropy", "config"]),
     // The protocol's words, not its steps.
     (
         "replay",
@@ -36,6 +36,7 @@ const ROOMS: &[Room] = &[
             "net",
             "entropy",
             "oauth::names",
+            "oauth::pkce",
             "oauth::records",
             "oauth::scope",
         ],
@@ -43,6 +44,8 @@ const ROOMS: &[Room] = &[
     ("config", &["oauth", "seal", "upstream", "time"]),
     ("http", BELOW_THE_DOORS),
     ("gateway", BELOW_THE_DOORS),
+    ("admin", BELOW_THE_DOORS),
+    ("listen", &["gateway::stall"]),
     ("server", BELOW_THE_SERVER),
     ("demo", BELOW_THE_DEMO),
     ("cli", BELOW_THE_COMMANDS),
@@ -50,7 +53,7 @@ const ROOMS: &[Room] = &[
 ];
 
 /// Everything below the binary, from the bottom up; each group may name what stands before it.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 15] = [
     "time",
     "entropy",
     "seal",
@@ -62,12 +65,14 @@ const ORDER: [&str; 13] = [
     "config", //
     "http",
     "gateway",
+    "admin",
+    "listen",
     "server",
     "demo",
 ];
 const BELOW_THE_DOORS: &[&str] = ORDER.split_at(9).0;
-const BELOW_THE_SERVER: &[&str] = ORDER.split_at(11).0;
-const BELOW_THE_DEMO: &[&str] = ORDER.split_at(12).0;
+const BELOW_THE_SERVER: &[&str] = ORDER.split_at(13).0;
+const BELOW_THE_DEMO: &[&str] = ORDER.split_at(14).0;
 const BELOW_THE_COMMANDS: &[&str] = &ORDER;
 
 /// Complains of every import that the table does not allow.

@@ -15,7 +15,7 @@ const ROOMS: &[Room] = &[
     ("seal", &["time", "oauth::names"]),
     ("oauth", &["seal", "time"]),
     ("net", &["time", "oauth::names"]),
-    ("telemetry", &["time"]),
+    ("telemetry", &["time", "entropy", "config"]),
     // The protocol's words, not its steps.
     (
         "replay",

@@ -7,6 +7,7 @@ use proc_macro2::TokenTree;
 /// The longest that a file in `src` may be.
 const LINES: usize = 600;
 
+const NET: &[&str] = &["src/net.rs", "src/net/"];
 /// Paths that only some files may name, and why.
 const HOMES: &[(&str, &[&str], &str)] = &[
     (
@@ -43,36 +44,21 @@ const HOMES: &[(&str, &[&str], &str)] = &[
     ("aes_gcm", &["src/seal/jwe.rs"], "one file encrypts"),
     ("aes_kw", &["src/seal/jwe.rs"], "one file encrypts"),
     ("aes", &["src/seal/jwe.rs"], "one file encrypts"),
-    ("reqwest::get", &["src/net.rs"], "one file makes clients"),
-    (
-        "reqwest::blocking",
-        &["src/net.rs"],
-        "one file makes clients",
-    ),
-    (
-        "reqwest::ClientBuilder",
-        &["src/net.rs"],
-        "one file makes clients",
-    ),
-    (
-        "reqwest::Client::new",
-        &["src/net.rs"],
-        "one file makes clients",
-    ),
-    (
-        "reqwest::Client::builder",
-        &["src/net.rs"],
-        "one file makes clients",
-    ),
-    (
-        "reqwest::Client::default",
-        &["src/net.rs"],
-        "one file makes clients",
-    ),
+    ("reqwest::get", NET, "one file makes clients"),
+    ("reqwest::blocking", NET, "one file makes clients"),
+    ("reqwest::ClientBuilder", NET, "one file makes clients"),
+    ("reqwest::Client::new", NET, "one file makes clients"),
+    ("reqwest::Client::builder", NET, "one file makes clients"),
+    ("reqwest::Client::default", NET, "one file makes clients"),
     (
         "hyper_util::client::legacy::Client",
-        &["src/net.rs", "src/gateway/backend.rs"],
-        "what leaves the machine leaves by the net or to the backend",
+        &[
+            "src/net.rs",
+            "src/net/",
+            "src/gateway/backend.rs",
+            "src/demo/",
+        ],
+        "what leaves the machine leaves by the net, to the backend, or as the demo's own client",
     ),
     (
         "redis",
@@ -86,9 +72,7 @@ pub(crate) fn homes(source: &Source) -> Vec<String> {
     let mut complaints = Vec::new();
     let paths = named(source);
     for (start, homes, reason) in HOMES {
-        let at_home = homes.iter().any(|home| {
-            source.path == *home || home.ends_with('/') && source.path.starts_with(home)
-        });
+        let at_home = is_within(&source.path, homes);
         if !at_home && paths.iter().any(|path| is_below(path, start)) {
             complaints.push(format!("{}: names `{start}`: {reason}", source.path));
         }
@@ -100,10 +84,17 @@ pub(crate) fn homes(source: &Source) -> Vec<String> {
     let makes_client = ["Client::new", "Client::builder", "Client::default"]
         .iter()
         .any(|made| paths.iter().any(|path| is_below(path, made)));
-    if source.path != "src/net.rs" && imports_client && makes_client {
+    if !is_within(&source.path, NET) && imports_client && makes_client {
         complaints.push(format!("{}: makes a reqwest client", source.path));
     }
     complaints
+}
+
+/// Whether the file is one of these, or below one that is a folder.
+fn is_within(path: &str, homes: &[&str]) -> bool {
+    homes
+        .iter()
+        .any(|home| path == *home || home.ends_with('/') && path.starts_with(home))
 }
 
 /// Complains where the protocol does IO, waits, or reads its surroundings.

@@ -127,13 +127,19 @@ pub(crate) fn documents() -> Vec<(String, String)> {
 }
 
 /// The names that `tests/traceability.md` may cite: test functions, and files that hold a proof
-/// of another kind (a fuzz target, a step of the client suite).
+/// of another kind (a fuzz target, a step of the client suite). `file::name` tells equal names apart.
 pub(crate) fn known_tests() -> BTreeSet<String> {
     let mut names = Names::default();
+    let mut qualified = BTreeSet::new();
     for source in sources("src").into_iter().chain(sources("tests")) {
         names.read(&source.tokens, false);
+        let mut own = Names::default();
+        own.read(&source.tokens, false);
+        let file = Path::new(&source.path).file_stem().unwrap().display();
+        qualified.extend(own.tests().iter().map(|name| format!("{file}::{name}")));
     }
     let mut known = names.tests();
+    known.extend(qualified);
     known.extend(tracked());
     known
 }

@@ -20,7 +20,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tower::{Service as _, ServiceExt as _, service_fn};
+use tower::{Service as _, service_fn};
 
 use crate::gateway::stall::{PATIENCE, Stalled};
 

@@ -8,12 +8,14 @@ mod api {
     mod code;
     mod config;
     mod consent;
+    mod demo;
     mod documents;
     mod gateway;
     mod limits;
     mod metadata;
     mod refresh;
     mod replay;
+    mod replay_model;
     #[cfg(feature = "redis")]
     mod replay_redis;
     mod replicas;

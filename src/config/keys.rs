@@ -222,7 +222,7 @@ mod tests {
     use super::*;
     use crate::config::raw::*;
     use crate::config::reader::fields_of;
-    use crate::config::upstreams::RawUpstream;
+    use crate::upstream::RawUpstream;
 
     fn add<T: DeserializeOwned>(table: &str, fields: &mut BTreeSet<String>) {
         let below = fields_of::<T>()

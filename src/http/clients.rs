@@ -41,7 +41,7 @@ impl App {
                 .documents
                 .document(&url, allowed)
                 .await
-                .map_err(document_failure)?;
+                .map_err(|error| document_failure(&error))?;
             client.redirect_uris = document.redirect_uris;
             client.name = Some(document.name);
             client.auth_method = document.auth_method;
@@ -140,7 +140,7 @@ impl App {
             .documents
             .document(&url, allowed)
             .await
-            .map_err(document_failure)?;
+            .map_err(|error| document_failure(&error))?;
         let public_url = &self.config.public_url;
         let audiences = [public_url.issuer.as_str(), &public_url.join("/token")];
         let expected = ExpectedAssertion {
@@ -152,14 +152,14 @@ impl App {
             .documents
             .keys(&document.keys, false)
             .await
-            .map_err(document_failure)?;
+            .map_err(|error| document_failure(&error))?;
         let verified = match assertion::verify(jwt.expose(), &keys, expected) {
             Err(AssertionError::Signature(JwsError::UnknownKey)) => {
                 let keys = self
                     .documents
                     .keys(&document.keys, true)
                     .await
-                    .map_err(document_failure)?;
+                    .map_err(|error| document_failure(&error))?;
                 assertion::verify(jwt.expose(), &keys, expected)
             }
             answer => answer,
@@ -173,7 +173,7 @@ impl App {
 }
 
 /// A document that cannot be had now: trouble that may pass.
-fn document_failure(error: DocumentError) -> Reason {
+fn document_failure(error: &DocumentError) -> Reason {
     Reason::Document(error.to_string())
 }
 

@@ -59,7 +59,7 @@ struct Kept<T> {
 pub(super) struct Documents {
     fetcher: Arc<dyn Fetch>,
     clock: Arc<dyn Clock>,
-    documents: Cache<DocumentUrl, Arc<Kept<ClientDocument>>>,
+    by_url: Cache<DocumentUrl, Arc<Kept<ClientDocument>>>,
     keys: Cache<Url, Arc<Kept<JwkSet>>>,
 }
 
@@ -68,7 +68,7 @@ impl Documents {
         Self {
             fetcher,
             clock,
-            documents: Cache::new(KEPT),
+            by_url: Cache::new(KEPT),
             keys: Cache::new(KEPT),
         }
     }
@@ -97,11 +97,11 @@ impl Documents {
         private_use: &[String],
     ) -> Result<ClientDocument, DocumentError> {
         let now = self.clock.elapsed();
-        if let Some(kept) = self.documents.get(url).await {
+        if let Some(kept) = self.by_url.get(url).await {
             if kept.fresh_until > now {
                 return Ok(kept.value.clone());
             }
-            self.documents.invalidate(url).await;
+            self.by_url.invalidate(url).await;
         }
         let fetch = async {
             let limits = Limits {
@@ -113,7 +113,7 @@ impl Documents {
             Ok::<_, DocumentError>(Arc::new(self.kept(value, &fetched.headers)))
         };
         // Concurrent requests share one fetch; an error is handed to them and forgotten.
-        let kept = self.documents.try_get_with(url.clone(), fetch).await;
+        let kept = self.by_url.try_get_with(url.clone(), fetch).await;
         kept.map(|kept| kept.value.clone())
             .map_err(|error| (*error).clone())
     }
@@ -171,7 +171,7 @@ impl Documents {
 impl fmt::Debug for Documents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Documents")
-            .field("kept", &self.documents.entry_count())
+            .field("kept", &self.by_url.entry_count())
             .finish_non_exhaustive()
     }
 }

@@ -101,7 +101,7 @@ impl App {
             Err(StoreError::Unavailable(_)) => self.replay.claim(claim).await,
             answer => answer,
         };
-        match claimed.map_err(store_failure)? {
+        match claimed.map_err(|error| store_failure(&error))? {
             Claimed::Granted => Ok(ClaimGranted::by_store()),
             Claimed::Busy => Err(count_replay("code_busy", Reason::CodeBusy)),
             Claimed::AssertionUsed => Err(Reason::Assertion("used before".into()).into()),
@@ -123,7 +123,7 @@ impl App {
         self.revocations
             .revoke(grant, ttl + SKEW)
             .await
-            .map_err(store_failure)
+            .map_err(|error| store_failure(&error))
     }
 
     /// What the upstream says about the person, if the access rules let them in.
@@ -186,21 +186,18 @@ impl App {
             .map_err(|error| Reason::Internal(error.to_string()))?
         };
         // Tokens leave only after the code is known to be used up by this very attempt.
-        match self
+        if !self
             .replay
             .settle(grant, attempt)
             .await
-            .map_err(store_failure)?
+            .map_err(|error| store_failure(&error))?
         {
-            true => {
-                metrics::histogram!("mcp_oauth_token_bytes", "purpose" => "access").record(
-                    f64::from(u32::try_from(minted.access_bytes).unwrap_or(u32::MAX)),
-                );
-                tracing::info!(event = "login", %grant, %client, subject = %vouched.subject, "audit");
-                Ok(minted.body)
-            }
-            false => Err(Reason::Store("the claim was lost".into()).into()),
+            return Err(Reason::Store("the claim was lost".into()).into());
         }
+        let bytes = u32::try_from(minted.access_bytes).unwrap_or(u32::MAX);
+        metrics::histogram!("mcp_oauth_token_bytes", "purpose" => "access").record(bytes);
+        tracing::info!(event = "login", %grant, %client, subject = %vouched.subject, "audit");
+        Ok(minted.body)
     }
 
     /// Settles or releases the claim of a code that was not redeemed.
@@ -271,7 +268,7 @@ impl App {
 }
 
 /// Trouble with the store: always 503.
-pub(super) fn store_failure(error: StoreError) -> Refusal {
+pub(super) fn store_failure(error: &StoreError) -> Refusal {
     Reason::Store(error.to_string()).into()
 }
 

@@ -59,7 +59,7 @@ impl Refreshing {
         let mut waited = Duration::ZERO;
         loop {
             let turn = self.app.replay.begin_refresh(self.attempt(lease)).await;
-            match turn.map_err(store_failure)? {
+            match turn.map_err(|error| store_failure(&error))? {
                 RefreshTurn::Lead => return self.lead(lease).await,
                 RefreshTurn::Repeat(memo) => return self.repeat(memo),
                 RefreshTurn::Wait if waited < WAIT => {
@@ -247,7 +247,7 @@ impl Refreshing {
             .replay
             .commit_refresh(rotation)
             .await
-            .map_err(store_failure)?
+            .map_err(|error| store_failure(&error))?
         {
             Commit::Committed => Ok(minted.body),
             Commit::Revoked => Err(Reason::Revoked.into()),

@@ -56,7 +56,7 @@ async fn revoke(app: &Arc<App>, form: &Form) -> Result<(), Refusal> {
             .replay
             .use_assertion(assertion, ttl)
             .await
-            .map_err(store_failure)?
+            .map_err(|error| store_failure(&error))?
     {
         return Err(Reason::Assertion("used before".into()).into());
     }

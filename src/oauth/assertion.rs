@@ -104,7 +104,7 @@ fn check(
     // RFC 7523 §3, 4 to 6.
     let end = jws::time(claims, "exp")
         .map_err(wrong)?
-        .ok_or(wrong("exp"))?;
+        .ok_or_else(|| wrong("exp"))?;
     if end.saturating_add(SKEW) <= now || end > now + MAX_LIFE {
         return Err(wrong("exp"));
     }
@@ -123,7 +123,7 @@ fn check(
     // RFC 7523 §3, 7: required here, since single use depends on it.
     let jti = text("jti")
         .filter(|it| !it.is_empty() && it.len() <= MAX_JTI)
-        .ok_or(wrong("jti"))?;
+        .ok_or_else(|| wrong("jti"))?;
     let remembered = Duration::from_secs((end + 2 * SKEW).saturating_sub(now));
     Ok((AssertionHash::of(&format!("{id}\0{jti}")), remembered))
 }

@@ -318,6 +318,7 @@ impl Reason {
 
     /// The `error_description` for the wire: printable ASCII without quote and backslash (RFC 6749
     /// §5.2), fixed, and about what the caller can do.
+    #[expect(clippy::too_many_lines, reason = "one table, a line for each cause")]
     pub const fn description(&self) -> &'static str {
         match self {
             Self::NotAForm => "the parameters must be form-encoded UTF-8",

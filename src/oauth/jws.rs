@@ -101,7 +101,7 @@ pub fn time(claims: &Claims, name: &'static str) -> Result<Option<u64>, &'static
         value
             .as_f64()
             .filter(|it| (0.0..1e12).contains(it))
-            .map(|it| it.floor())
+            .map(f64::floor)
     };
     #[expect(
         clippy::cast_possible_truncation,

@@ -317,10 +317,19 @@ pub(crate) fn orphans(sources: &[Source]) -> Vec<String> {
                 is_ident(&around[0], "mod")
                     && around.get(1).is_some_and(|next| is_ident(next, name))
             };
-            !sources
-                .iter()
-                .filter(|parent| parents.contains(&parent.path))
-                .any(|parent| any(&parent.tokens, &declares))
+            // `#[path = "support/backend.rs"] mod backend;`
+            let points_here = |around: &[TokenTree]| {
+                let TokenTree::Literal(literal) = &around[0] else {
+                    return false;
+                };
+                let text = literal.to_string();
+                let text = text.trim_matches('"');
+                text.contains('/') && source.path.ends_with(&format!("/{text}"))
+            };
+            !sources.iter().any(|parent| {
+                parents.contains(&parent.path) && any(&parent.tokens, &declares)
+                    || any(&parent.tokens, &points_here)
+            })
         })
         .map(|source| format!("{}: no `mod` reaches it", source.path))
         .collect()
@@ -515,7 +524,11 @@ mod samples {
             ("src/http/orphan.rs", ""),
             ("src/seal.rs", "mod jwe; mod deep { mod far; }"),
             ("src/seal/jwe.rs", ""),
-            ("tests/api.rs", "mod api { mod code; }"),
+            (
+                "tests/api.rs",
+                "mod api { mod code; #[path = \"support/far.rs\"] mod far; }",
+            ),
+            ("tests/api/support/far.rs", ""),
             ("tests/api/code.rs", ""),
             ("tests/api/lost.rs", ""),
         ];

@@ -104,7 +104,7 @@ fn kind_in_words(kind: Kind) -> String {
         Kind::Size => "size".to_owned(),
         Kind::Time => "time".to_owned(),
         Kind::List => "list".to_owned(),
-        Kind::Headers => "table".to_owned(),
+        Kind::Headers | Kind::Texts => "table".to_owned(),
         Kind::Epochs(_) => "list of tables".to_owned(),
         Kind::Choice(words) => or(words),
         Kind::Choices(words) => format!("list of {}", or(words)),
@@ -201,6 +201,7 @@ fn shape(kind: Kind) -> Value {
             json!({ "type": "array", "items": { "type": "string", "enum": words } })
         }
         Kind::Headers => json!({ "type": "object", "additionalProperties": shape(Kind::Secret) }),
+        Kind::Texts => json!({ "type": "object", "additionalProperties": shape(Kind::Text) }),
         Kind::Epochs(name) => {
             let mut item = Table::default();
             item.insert(name, shape(Kind::Text));

@@ -25,11 +25,7 @@ use crate::time::{Clock as _, SystemClock};
 /// OAuth 2.1 in front of a remote MCP server: stateless, sealed tokens, no database
 #[derive(Debug, Parser)]
 #[command(name = "mcp-oauth", version, max_term_width = 100)]
-#[command(
-    propagate_version = true,
-    subcommand_required = true,
-    arg_required_else_help = true
-)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

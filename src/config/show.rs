@@ -82,6 +82,11 @@ impl Loaded {
             };
         }
         let name = place.last_key().unwrap_or_default();
+        // Headers toward a provider may hold credentials.
+        let kind = match kind {
+            Kind::Texts if name.ends_with("_headers") => Kind::Headers,
+            kind => kind,
+        };
         Line {
             text: format!("{} = {}", Bare(name), value(node, kind)),
             origin: Some(node.origin.clone()),

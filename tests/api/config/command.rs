@@ -121,6 +121,25 @@ fn show_prints_what_counts_and_no_secret() {
 }
 
 #[test]
+fn show_hides_headers_toward_the_provider() {
+    let headers = "provider = \"github\"\ntoken_headers = { X-Key = \"hunter2\" }\nauthorize_params = { a = \"b\" }";
+    let (_directory, path) = file(&SMALL.replace("provider = \"github\"", headers));
+    let ran = run(&["config", "show", &path]);
+    assert!(
+        ran.out
+            .contains("token_headers = { X-Key = \"[redacted]\" }"),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
+    assert!(
+        ran.out.contains("authorize_params = { a = \"b\" }"),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
 fn show_names_origins() {
     let (_directory, path) = file(SMALL);
     let env = [

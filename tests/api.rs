@@ -26,5 +26,6 @@ mod api {
     mod seal_samples;
     mod seal_vectors;
     mod support;
+    mod upstream;
     mod wire;
 }

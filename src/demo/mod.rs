@@ -139,9 +139,6 @@ impl Demo {
         });
         let mut config =
             config::parse(&configuration, "the demo").map_err(DemoError::Configuration)?;
-        for upstream in &mut config.upstreams {
-            "Demo identity provider".clone_into(&mut upstream.profile.display_name);
-        }
         if keys == RootKeys::Passing {
             config.keys = passing_key(clock.now());
         }
@@ -240,6 +237,7 @@ listen = "{listen}"
 
 [upstreams.{UPSTREAM}]
 provider = "oidc"
+display = "Demo identity provider"
 issuer = "{issuer}"
 client_id = "{CLIENT_ID}"
 client_secret = "{client_secret}"

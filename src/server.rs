@@ -1,21 +1,335 @@
 //! Assembles the rooms to one server, and runs it.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
-use crate::config::{Config, Resource};
+use crate::admin::{self, Readiness, Render};
+use crate::config::{Config, Resource, StoreKind};
 use crate::entropy;
-use crate::http::{App, routes};
-use crate::oauth::names::InstanceId;
+use crate::gateway::host::{HostLayer, Hosts};
+use crate::gateway::{self, Gateway, GatewayError, GatewayParts, Patience, Stopping};
+use crate::http::documents::Fetch;
+use crate::http::{App, AppParts, routes};
+use crate::listen;
+use crate::net::{ClientError, FetcherOptions, Guard, GuardedFetcher};
+use crate::oauth::names::{InstanceId, Secret, UpstreamName};
 use crate::oauth::resource::{Carries, ResourceRule, Resources};
+use crate::replay::memory::MemoryStore;
+#[cfg(feature = "redis")]
+use crate::replay::redis::{RedisSettings, RedisStore};
+use crate::replay::{ReplayStore, Revocations};
+use crate::seal::{KeyError, Keys};
 use crate::time::Clock;
+use crate::upstream::Upstream;
 
-/// Revocations that may be on their way to upstreams at once.
-const UPSTREAM_REVOCATIONS: usize = 64;
+/// A server that is ready to run.
+pub struct Server {
+    app: Arc<App>,
+    router: Router,
+    stopping: Stopping,
+    asked_to_stop: Arc<AtomicBool>,
+}
+
+/// What a mode of the replay store guarantees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guarantees {
+    /// The mode.
+    pub store: &'static str,
+    /// When a code works once.
+    pub code_single_use: &'static str,
+    /// Where the reuse of a refresh token is noticed.
+    pub refresh_reuse: &'static str,
+    /// When a revocation holds.
+    pub revocation: &'static str,
+    /// Whether an operator should know that another mode is stricter.
+    pub weaker: bool,
+}
+
+impl Guarantees {
+    const fn of(store: &StoreKind) -> Self {
+        match store {
+            StoreKind::Memory => Self {
+                store: "memory",
+                code_single_use: "exact; after a restart the upstream's own rule",
+                refresh_reuse: "noticed until a restart",
+                revocation: "at once; forgotten at a restart",
+                weaker: false,
+            },
+            StoreKind::Upstream => Self {
+                store: "upstream",
+                code_single_use: "the upstream's own rule, and once per replica",
+                refresh_reuse: "noticed only by the replica that saw the rotation",
+                revocation: "per replica and upstream; epochs in the configuration on all",
+                weaker: true,
+            },
+            StoreKind::Redis { .. } => Self {
+                store: "redis",
+                code_single_use: "exact on all replicas",
+                refresh_reuse: "noticed by every replica",
+                revocation: "within two seconds on every replica",
+                weaker: false,
+            },
+        }
+    }
+
+    /// Says it in the log: the weaker mode as a warning.
+    pub fn log(&self) {
+        let Self {
+            store,
+            code_single_use,
+            refresh_reuse,
+            revocation,
+            weaker,
+        } = *self;
+        if weaker {
+            tracing::warn!(
+                store,
+                code_single_use,
+                refresh_reuse,
+                revocation,
+                "replay store"
+            );
+        } else {
+            tracing::info!(
+                store,
+                code_single_use,
+                refresh_reuse,
+                revocation,
+                "replay store"
+            );
+        }
+    }
+}
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The keys cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// A resource cannot be served.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+    /// There is no client for the documents of clients.
+    #[error(transparent)]
+    Net(#[from] ClientError),
+    /// An upstream cannot be used.
+    #[error(transparent)]
+    Upstream(#[from] crate::upstream::BuildError),
+    /// The replay store cannot be used.
+    #[error("the replay store cannot be used: {0}")]
+    Store(String),
+}
+
+impl Server {
+    /// Puts the rooms together. Nothing is asked over the network but the replay store: an upstream
+    /// that is down does not keep the server from starting.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`], with what to change.
+    pub async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let config = Arc::new(config);
+        let keys = Arc::new(Keys::load(
+            &config.keys,
+            &config.public_url.issuer,
+            clock.now(),
+            &mut entropy::rng(),
+        )?);
+        tokio::spawn(Arc::clone(&keys).watch());
+        let replay = store(&config, &clock).await?;
+        let revocations = Arc::new(Revocations::new(
+            config.revocation.clone(),
+            Arc::clone(&replay),
+        ));
+        let upstreams = upstreams(&config, &clock)?;
+        let stopping = Stopping::default();
+        let gateway = Gateway::new(GatewayParts {
+            config: Arc::clone(&config),
+            keys: Arc::clone(&keys),
+            clock: Arc::clone(&clock),
+            ended: Arc::clone(&revocations) as _,
+            upstreams: fingerprints(&upstreams),
+            stopping: stopping.clone(),
+            patience: Patience::default(),
+        })?;
+        let fetcher = fetcher(&config, &clock)?;
+        let app = Arc::new(App::new(AppParts {
+            resources: resources(&config),
+            config,
+            keys,
+            clock,
+            replay,
+            revocations,
+            upstreams,
+            instance: InstanceId::random(&mut entropy::rng()),
+            fetcher,
+        }));
+        let hosts = Hosts::new(&app.config.public_url);
+        let router = routes::router(&app)
+            .merge(gateway::router(Arc::new(gateway)))
+            .layer(HostLayer::new(hosts));
+        Ok(Self {
+            app,
+            router,
+            stopping,
+            asked_to_stop: Arc::default(),
+        })
+    }
+
+    /// Everything as one router, for tests and for embedding.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Serves the admin endpoints where the configuration asks for them.
+    ///
+    /// # Errors
+    ///
+    /// If the address cannot be used.
+    pub async fn serve_admin(&self, render: Render) -> std::io::Result<()> {
+        let Some(address) = self.app.config.admin_listen else {
+            return Ok(());
+        };
+        let listener = TcpListener::bind(address).await?;
+        let readiness = Readiness {
+            stopping: Arc::clone(&self.asked_to_stop),
+            replay: Arc::clone(&self.app.replay),
+        };
+        let router = admin::router(readiness, render);
+        let deadline = self.stopping.deadline.clone();
+        tokio::spawn(listen::serve(listener, router, deadline.clone(), deadline));
+        Ok(())
+    }
+
+    /// What each deployment gets, in the words of the configured mode; for the log at start.
+    pub fn guarantees(&self) -> Guarantees {
+        Guarantees::of(&self.app.config.replay.store)
+    }
+
+    /// Serves until `shutdown` is over, then stops in good order: no new connections after the
+    /// configured delay, streams to their end within the configured time.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let Self {
+            app,
+            router,
+            stopping,
+            asked_to_stop,
+        } = self;
+        let Stopping { drain, deadline } = stopping;
+        let times = app.config.shutdown.clone();
+        let order = (drain.clone(), deadline.clone());
+        tokio::spawn(async move {
+            shutdown.await;
+            asked_to_stop.store(true, Ordering::Relaxed);
+            tokio::time::sleep(times.delay).await;
+            order.0.cancel();
+            tokio::time::sleep(times.drain).await;
+            order.1.cancel();
+        });
+        listen::serve(listener, router, drain, deadline).await;
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("app", &self.app)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn store(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn ReplayStore>, StartError> {
+    let capacity = config.replay.capacity;
+    let memory = match &config.replay.store {
+        StoreKind::Memory => MemoryStore::new(capacity, Arc::clone(clock)),
+        StoreKind::Upstream => MemoryStore::among_others(capacity, Arc::clone(clock)),
+        StoreKind::Redis { url, prefix } => {
+            return redis(url.clone(), prefix.clone(), config, clock).await;
+        }
+    };
+    let memory = Arc::new(memory);
+    memory.keep_tidy();
+    Ok(memory)
+}
+
+#[cfg(feature = "redis")]
+async fn redis(
+    url: Secret,
+    prefix: String,
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn ReplayStore>, StartError> {
+    let settings = RedisSettings {
+        url,
+        prefix,
+        capacity: config.replay.capacity,
+        authorities: None,
+    };
+    let store = RedisStore::open(settings, Arc::clone(clock)).await;
+    store
+        .map(|store| Arc::new(store) as _)
+        .map_err(|error| StartError::Store(error.to_string()))
+}
+
+#[cfg(not(feature = "redis"))]
+async fn redis(
+    _url: Secret,
+    _prefix: String,
+    _config: &Config,
+    _clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn ReplayStore>, StartError> {
+    Err(StartError::Store(
+        "this build has no Redis; build it with the feature `redis`".into(),
+    ))
+}
+
+fn upstreams(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+) -> Result<BTreeMap<UpstreamName, Arc<dyn Upstream>>, StartError> {
+    let mut all = BTreeMap::new();
+    for settings in &config.upstreams {
+        let upstream = crate::upstream::build(settings.clone(), Arc::clone(clock))?;
+        all.insert(upstream.profile().name.clone(), upstream);
+    }
+    Ok(all)
+}
+
+/// What fetches the URLs of strangers.
+fn fetcher(config: &Config, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Fetch>, StartError> {
+    let guard = Guard {
+        allow_loopback: config.clients.cimd_allow_loopback,
+    };
+    let options = FetcherOptions {
+        guard,
+        ..FetcherOptions::default()
+    };
+    Ok(Arc::new(GuardedFetcher::new(options, Arc::clone(clock))?))
+}
+
+fn fingerprints(
+    upstreams: &BTreeMap<UpstreamName, Arc<dyn Upstream>>,
+) -> std::collections::HashMap<UpstreamName, crate::oauth::names::UpstreamFingerprint> {
+    upstreams
+        .iter()
+        .map(|(name, it)| (name.clone(), it.profile().fingerprint))
+        .collect()
+}
 
 /// The resources of a configuration, as the protocol sees them.
 pub fn resources(config: &Config) -> Resources {

@@ -29,11 +29,13 @@ impl Timestamp {
     }
 
     /// This point plus `duration`, rounded down to the second, saturating.
+    #[must_use]
     pub const fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(duration.as_secs()))
     }
 
     /// This point minus `duration`, rounded down to the second, saturating.
+    #[must_use]
     pub const fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(duration.as_secs()))
     }

@@ -4,15 +4,26 @@
 mod api {
     mod authorize;
     mod callback;
+    mod cli_keys;
     mod code;
     mod config;
     mod consent;
+    mod documents;
+    mod gateway;
+    mod limits;
     mod metadata;
     mod refresh;
     mod replay;
+    mod replay_model;
+    #[cfg(feature = "redis")]
+    mod replay_redis;
     mod replicas;
     mod revoke;
     mod seal;
+    mod seal_golden;
+    mod seal_keys;
+    mod seal_samples;
+    mod seal_vectors;
     mod support;
     mod wire;
 }

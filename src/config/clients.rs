@@ -121,17 +121,15 @@ fn static_clients(
     let mut clients = Vec::new();
     for (index, raw) in raw.into_iter().enumerate() {
         let at = all.index(index);
-        let Some(client_id) = raw.client_id else {
-            report.missing(
-                &at.key("client_id"),
-                "a name of your choice, such as \"my-agent\"",
-            );
-            continue;
-        };
-        check_client_id(&client_id, &at.key("client_id"), report);
-        if !ids.insert(client_id.clone()) {
-            let message = format!("there is a client `{client_id}` already");
-            report.error(&at.key("client_id"), message, "choose another name");
+        if let Some(client_id) = &raw.client_id {
+            check_client_id(client_id, &at.key("client_id"), report);
+            if !ids.insert(client_id.clone()) {
+                let message = format!("there is a client `{client_id}` already");
+                report.error(&at.key("client_id"), message, "choose another name");
+            }
+        } else {
+            let hint = "a name of your choice, such as \"my-agent\"";
+            report.missing(&at.key("client_id"), hint);
         }
         if raw
             .client_secret
@@ -143,7 +141,7 @@ fn static_clients(
         }
         check_redirects(&raw.redirect_uris, private_use, &at, report);
         clients.push(StaticClient {
-            client_id,
+            client_id: raw.client_id.unwrap_or_default(),
             secret: raw.client_secret,
             redirect_uris: raw.redirect_uris,
         });

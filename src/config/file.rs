@@ -15,7 +15,9 @@ use super::raw::Raw;
 use super::reader;
 use super::secrets::{error_in_words, is_readable_by_all, read_twins, replace};
 use super::tree::{KeyPath, Node, Origin};
-use super::{Config, access, clients, deployment, public_url, resources, sections, upstreams};
+use super::{
+    Config, access, clients, deployment, public_url, resources, sections, show, upstreams,
+};
 
 /// Where a configuration comes from.
 pub(super) struct Sources<'a> {
@@ -32,10 +34,17 @@ pub(super) struct Sources<'a> {
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// What was written, for [`Loaded::show`](super::show).
+    /// What was written, for [`Loaded::show`].
     pub(super) written: Node,
     /// The file's name.
     pub(super) file: Option<String>,
+}
+
+impl Loaded {
+    /// The file's name, if there was one.
+    pub fn file(&self) -> Option<&str> {
+        self.file.as_deref()
+    }
 }
 
 /// Reads a file.
@@ -91,6 +100,8 @@ pub(super) fn resolve(sources: Sources<'_>) -> Result<Loaded, Problems> {
     match config {
         Some(mut config) if is_clean => {
             config.warnings = problems.iter().cloned().collect();
+            let mut written = written;
+            show::add_derived(&mut written, &config);
             let file = name.map(str::to_owned);
             Ok(Loaded {
                 config,

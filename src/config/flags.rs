@@ -98,20 +98,30 @@ impl Flags {
 
     /// Says which flags have nothing to apply to.
     pub(super) fn check(&self, tree: &Node, report: &mut Report<'_>) {
-        let has_upstream_flags = self.client_id.is_some()
-            || self.client_secret_file.is_some()
-            || self.issuer.is_some()
-            || !self.scope.is_empty();
-        if has_upstream_flags && self.upstream(tree).is_none() {
-            let hint = "add `--provider NAME`".to_owned();
+        let for_upstream = [
+            (self.client_id.is_some(), "--client-id"),
+            (self.client_secret_file.is_some(), "--client-secret-file"),
+            (self.issuer.is_some(), "--issuer"),
+            (!self.scope.is_empty(), "--scope"),
+        ];
+        if let Some((_, flag)) = for_upstream.iter().find(|(is_given, _)| *is_given)
+            && self.upstream(tree).is_none()
+        {
             let message = "which upstream this is for is not clear";
-            report.outside("--client-id", message, Some(hint));
+            report.outside(flag, message, Some("add `--provider NAME`".to_owned()));
         }
+        let for_resource = [
+            (self.backend.is_some(), "--backend"),
+            (self.path.is_some(), "--path"),
+            (!self.forward.is_empty(), "--forward"),
+        ];
         let resources = tree.len_at(&KeyPath::of("resources"));
-        if self.has_resource_flags() && resources > 1 {
-            let hint = "change the file's `[[resources]]` instead".to_owned();
+        if let Some((_, flag)) = for_resource.iter().find(|(is_given, _)| *is_given)
+            && resources > 1
+        {
             let message = format!("flags describe one resource, and there are {resources}");
-            report.outside("--backend", message, Some(hint));
+            let hint = "change the file's `[[resources]]` instead".to_owned();
+            report.outside(flag, message, Some(hint));
         }
     }
 

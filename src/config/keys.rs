@@ -212,3 +212,64 @@ pub(super) const KEYS: &[Key] = &[
     key("log.format", Kind::Choice(&["auto", "json", "pretty"]), "`auto` is pretty on a terminal and JSON elsewhere").or("auto"),
     key("log.level", Kind::Text, "`error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,mcp_oauth=debug`").or("info"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde::de::DeserializeOwned;
+
+    use super::*;
+    use crate::config::raw::*;
+    use crate::config::reader::fields_of;
+    use crate::config::upstreams::RawUpstream;
+
+    fn add<T: DeserializeOwned>(table: &str, fields: &mut BTreeSet<String>) {
+        let below = fields_of::<T>()
+            .iter()
+            .map(|field| format!("{table}{field}"));
+        fields.extend(below);
+    }
+
+    /// The keys that serde would read.
+    fn readable() -> BTreeSet<String> {
+        let mut fields = BTreeSet::new();
+        add::<Raw>("", &mut fields);
+        add::<RawKeys>("keys.", &mut fields);
+        add::<RawUpstream>("upstreams.*.", &mut fields);
+        add::<RawResource>("resources[].", &mut fields);
+        add::<RawAccess>("resources[].access.", &mut fields);
+        add::<RawAccess>("access.", &mut fields);
+        add::<RawTokens>("tokens.", &mut fields);
+        add::<RawClients>("clients.", &mut fields);
+        add::<RawStaticClient>("clients.static[].", &mut fields);
+        add::<RawPolicy>("clients.policy[].", &mut fields);
+        add::<RawScope>("scopes.*.", &mut fields);
+        add::<RawReplay>("replay.", &mut fields);
+        add::<RawRevocation>("revocation.", &mut fields);
+        add::<RawProxy>("proxy.", &mut fields);
+        add::<RawCors>("cors.", &mut fields);
+        add::<RawLimits>("limits.", &mut fields);
+        add::<RawTls>("tls.", &mut fields);
+        add::<RawAdmin>("admin.", &mut fields);
+        add::<RawShutdown>("shutdown.", &mut fields);
+        add::<RawConsent>("consent.", &mut fields);
+        add::<RawLog>("log.", &mut fields);
+        fields
+    }
+
+    #[test]
+    fn table_and_structs_know_the_same_keys() {
+        let tables: BTreeSet<_> = KEYS
+            .iter()
+            .flat_map(|key| {
+                let ends = key.path.match_indices(['.', '[']).map(|(end, _)| end);
+                ends.map(|end| key.path[..end].to_owned())
+            })
+            .collect();
+        let documented: BTreeSet<_> = KEYS.iter().map(|key| key.path.to_owned()).collect();
+        assert_eq!(documented.len(), KEYS.len(), "a key is documented twice");
+        let readable: BTreeSet<_> = readable().difference(&tables).cloned().collect();
+        assert_eq!(documented, readable);
+    }
+}

@@ -16,8 +16,10 @@ mod quantity;
 mod raw;
 mod reader;
 mod resources;
+mod schema;
 mod secrets;
 mod sections;
+mod show;
 mod tree;
 mod upstreams;
 
@@ -35,11 +37,13 @@ use crate::oauth::names::{Issuer, ResourceUri, Secret, Subject, UpstreamName};
 use crate::oauth::records::Identity;
 use crate::oauth::revoke::Epochs;
 use crate::oauth::scope::Scope;
+pub use crate::seal::KeySource;
 use crate::upstream::Settings as UpstreamSettings;
 
 pub use self::file::Loaded;
 pub use self::flags::Flags;
 pub use self::problem::{Problem, Problems, Severity};
+pub use self::schema::{reference, schema};
 
 /// The file that is read when none is named and it exists.
 pub const DEFAULT_FILE: &str = "mcp-oauth.toml";
@@ -158,20 +162,6 @@ impl PublicUrl {
     pub fn join(&self, path: &str) -> String {
         format!("{}{path}", self.issuer)
     }
-}
-
-/// Where the root keys come from.
-#[derive(Clone, Debug)]
-pub enum KeySource {
-    /// One JWK file per key.
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// Whether to make a first key if there is none: on loopback only.
-        create: bool,
-    },
-    /// The JWK set itself, from `MCP_OAUTH_KEYS`.
-    Inline(Secret),
 }
 
 /// Whether a resource can be used without signing in.

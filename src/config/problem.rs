@@ -58,6 +58,12 @@ impl Problems {
         self.0.iter()
     }
 
+    /// How many forbid to start.
+    pub fn errors(&self) -> usize {
+        let is_error = |problem: &&Problem| problem.severity == Severity::Error;
+        self.iter().filter(is_error).count()
+    }
+
     /// Whether the value of `key` is among them, as missing or as wrong.
     pub fn concern(&self, key: &str) -> bool {
         self.0.iter().any(|problem| problem.key == key)
@@ -256,7 +262,7 @@ pub(super) fn did_you_mean<S: AsRef<str>>(word: &str, known: &[S]) -> Option<Str
 /// The nearest of `known`, where one is close enough to be meant.
 pub(super) fn nearest<'a, S: AsRef<str>>(word: &str, known: &'a [S]) -> Option<&'a str> {
     let word = word.to_ascii_lowercase();
-    let allowed = (word.chars().count() / 3).max(1);
+    let allowed = (word.chars().count() / 3).clamp(1, 3);
     let distance = |candidate: &&str| strsim::osa_distance(&word, &candidate.to_ascii_lowercase());
     let nearest = known.iter().map(AsRef::as_ref).min_by_key(distance)?;
     (distance(&nearest) <= allowed).then_some(nearest)

@@ -22,52 +22,49 @@ pub(super) fn resolve(text: Option<&str>, report: &mut Report<'_>) -> Option<Pub
         report.missing(&at, hint);
         return None;
     };
-    match check(text) {
-        Ok(public_url) => Some(public_url),
-        Err((message, hint)) => {
-            report.error(&at, message, &hint);
-            None
-        }
-    }
-}
-
-fn check(text: &str) -> Result<PublicUrl, (String, String)> {
-    let example = "write an origin such as `https://mcp.example.com`".to_owned();
-    let Ok(url) = Url::parse(text) else {
-        return Err((format!("`{text}` is not a URL"), example));
+    let example = "write an origin such as \"https://mcp.example.com\"";
+    let url = Url::parse(text).ok().filter(Url::has_host);
+    let Some(url) = url.filter(|url| matches!(url.scheme(), "http" | "https")) else {
+        report.error(&at, format!("`{text}` is not an https URL"), example);
+        return None;
     };
-    let (true, Some(host)) = (matches!(url.scheme(), "http" | "https"), url.host()) else {
-        return Err((format!("`{text}` is not an https URL"), example));
-    };
-    let origin = url.origin().ascii_serialization();
-    // RFC 8414 §2: https, no query, no fragment. A path would move the well-known URLs.
-    if text != origin {
-        let message = match () {
-            () if !url.username().is_empty() || url.password().is_some() => {
-                "public_url holds user information".to_owned()
-            }
-            () if url.query().is_some() => format!("`{text}` holds a query"),
-            () if url.fragment().is_some() => format!("`{text}` holds a fragment"),
-            () if url.path() != "/" => format!("`{text}` holds a path; the issuer is an origin"),
-            () => format!("`{text}` is not the one spelling of this origin"),
-        };
-        let mut hint = format!("write `{origin}`");
-        if url.path() != "/" {
-            hint.push_str("; paths belong to `[[resources]]`");
-        }
-        return Err((message, hint));
-    }
-    let is_loopback = is_loopback(&host);
+    check_spelling(text, &url, &at, report);
+    let is_loopback = url.host().is_some_and(|host| is_loopback(&host));
     // OAuth 2.1 §1.5: https, but for this computer.
-    if url.scheme() == "http" && !is_loopback {
+    if url.scheme() == "http" && !is_loopback && !report.is_faulty(&at) {
         let message = format!("`{text}` is plain http on a public host");
-        return Err((message, format!("write `https{}`", &text["http".len()..])));
+        let rest = text.strip_prefix("http").unwrap_or_default();
+        report.error(&at, message, &format!("write \"https{rest}\""));
     }
-    Ok(PublicUrl {
-        issuer: Issuer::new(text),
+    // Returned even where it is wrong, so that everything else is judged as well.
+    Some(PublicUrl {
+        issuer: Issuer::new(url.origin().ascii_serialization()),
         is_loopback,
         url,
     })
+}
+
+// RFC 8414 §2: no query, no fragment. A path would move the well-known URLs; another spelling
+// would not compare equal.
+fn check_spelling(text: &str, url: &Url, at: &KeyPath, report: &mut Report<'_>) {
+    let origin = url.origin().ascii_serialization();
+    if text == origin {
+        return;
+    }
+    let mut hint = format!("write \"{origin}\"");
+    let message = if !url.username().is_empty() || url.password().is_some() {
+        "public_url holds user information".to_owned()
+    } else if url.query().is_some() {
+        format!("`{text}` holds a query")
+    } else if url.fragment().is_some() {
+        format!("`{text}` holds a fragment")
+    } else if url.path() == "/" {
+        format!("`{text}` is not the one spelling of this origin")
+    } else {
+        hint.push_str("; paths belong to `[[resources]]`");
+        format!("`{text}` holds a path; the issuer is an origin")
+    };
+    report.error(at, message, &hint);
 }
 
 /// Whether a host is this computer.

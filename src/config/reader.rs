@@ -30,7 +30,7 @@ pub(super) fn read<T: DeserializeOwned + Default>(
             Ok(value) => return value,
             Err(fault) => {
                 let at = path.join(&fault.path);
-                report.add(&at, fault.message, fault.hint);
+                report.add(&at, fault.about(&at), fault.hint);
                 let gone = at.list();
                 if gone == *path || tree.remove(&gone).is_none() {
                     return T::default();
@@ -80,6 +80,7 @@ pub(super) struct Fault {
     path: KeyPath,
     message: String,
     hint: Option<String>,
+    is_about_value: bool,
 }
 
 impl Fault {
@@ -88,6 +89,15 @@ impl Fault {
             path: KeyPath::default(),
             message: message.into(),
             hint: None,
+            is_about_value: true,
+        }
+    }
+
+    /// The message, with the key as its subject where it has none of its own.
+    fn about(&self, at: &KeyPath) -> String {
+        match at.last_key() {
+            Some(key) if self.is_about_value => format!("`{key}` {}", self.message),
+            _ => self.message.clone(),
         }
     }
 
@@ -122,8 +132,8 @@ impl de::Error for Fault {
 
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         match unexpected {
-            Unexpected::Signed(number) => Self::new(format!("{number} is out of range")),
-            Unexpected::Unsigned(number) => Self::new(format!("{number} is out of range")),
+            Unexpected::Signed(number) => Self::new(format!("cannot be {number}")),
+            Unexpected::Unsigned(number) => Self::new(format!("cannot be {number}")),
             _ => Self::new(format!("should be {expected}")),
         }
     }
@@ -131,19 +141,23 @@ impl de::Error for Fault {
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
         Self {
             hint: Some(did_you_mean(variant, expected).unwrap_or_else(|| one_of(expected))),
-            ..Self::new(format!("unknown value `{variant}`"))
+            ..Self::new(format!("cannot be `{variant}`"))
         }
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
         Self {
             hint: Some(did_you_mean(field, expected).unwrap_or_else(|| one_of(expected))),
+            is_about_value: false,
             ..Self::new(format!("unknown key `{field}`"))
         }
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::new(format!("`{field}` is missing"))
+        Self {
+            is_about_value: false,
+            ..Self::new(format!("`{field}` is missing"))
+        }
     }
 }
 
@@ -190,7 +204,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             Value::Text(text) => visitor.visit_str(text.expose()),
             Value::Integer(number) => visitor.visit_i64(*number),
             Value::Boolean(boolean) => visitor.visit_bool(*boolean),
-            Value::Float => Err(Fault::new("should not be such a number")),
+            Value::Float => Err(Fault::new("cannot be such a number")),
             Value::List(_) => self.deserialize_seq(visitor),
             Value::Table(_) => self.deserialize_map(visitor),
         }

@@ -238,8 +238,7 @@ fn upstream(
         }
         None if upstreams.only().is_some() => upstreams.only(),
         None if !upstreams.is_empty() => {
-            let hint = format!("there are several upstreams: {}", upstreams.hint(""));
-            report.missing(&at, &hint);
+            report.missing(&at, &upstreams.hint(""));
             None
         }
         // That there is none was said already.

@@ -12,7 +12,7 @@ use crate::oauth::names::Secret;
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub(super) enum Origin {
     /// Nowhere: it is the default.
     Default,
     /// In the file, at this line.
@@ -233,6 +233,12 @@ impl Node {
             Some(Value::Table(table)) => table.keys().cloned().collect(),
             _ => Vec::new(),
         }
+    }
+
+    /// Whether there is a table at a path.
+    pub(super) fn is_table(&self, path: &KeyPath) -> bool {
+        let value = self.at(path).map(|node| &node.value);
+        matches!(value, Some(Value::Table(_)))
     }
 
     /// How many elements the list at a path has.

@@ -1,42 +1,13 @@
 //! `[upstreams.NAME]`: names, references and callbacks. What a provider needs is judged by the
 //! upstream's own room.
 
-use std::path::PathBuf;
-
 use super::Resource;
 use super::problem::{Report, did_you_mean};
 use super::reader::read;
 use super::resources::{self, is_clean_path};
 use super::tree::{KeyPath, Node};
-use crate::oauth::names::{Secret, UpstreamName};
-use crate::upstream::{ExchangeAt, Settings};
-
-/// `reauth`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Reauth {
-    #[default]
-    Refresh,
-    Never,
-}
-
-/// One `[upstreams.NAME]`.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct RawUpstream {
-    provider: Option<String>,
-    issuer: Option<String>,
-    client_id: Option<String>,
-    client_secret: Option<Secret>,
-    scopes: Option<Vec<String>>,
-    exchange: ExchangeAt,
-    callback_path: Option<String>,
-    reauth: Reauth,
-    trust_email: bool,
-    revoke_upstream: bool,
-    groups_claim: Option<String>,
-    extra_ca_file: Option<PathBuf>,
-}
+use crate::oauth::names::UpstreamName;
+use crate::upstream::{ExchangeAt, RawUpstream, Settings};
 
 /// The upstreams as far as other sections must know them.
 pub(super) struct Upstreams {
@@ -66,6 +37,12 @@ pub(super) fn resolve(tree: &mut Node, report: &mut Report<'_>) -> Upstreams {
     }
     for name in names {
         let at = all.key(&name);
+        if !tree.is_table(&at) {
+            let hint =
+                format!("write `[upstreams.{name}]` with its keys, or `[upstreams.NAME]` above");
+            report.error(&at, format!("`{name}` is not an upstream"), &hint);
+            continue;
+        }
         let raw: RawUpstream = read(tree, &at, report);
         check_name(&name, &at, report);
         upstreams.add(name, &raw, &at, report);
@@ -89,19 +66,18 @@ fn check_name(name: &str, at: &KeyPath, report: &mut Report<'_>) {
 
 impl Upstreams {
     fn add(&mut self, name: String, raw: &RawUpstream, at: &KeyPath, report: &mut Report<'_>) {
-        if raw.provider.is_none() {
-            report.missing(
-                &at.key("provider"),
-                "`mcp-oauth providers list` lists the presets",
-            );
-        }
-        if raw.client_id.is_none() {
-            let hint = "the provider tells it when the app is registered there";
-            report.missing(&at.key("client_id"), hint);
-        }
         let default = format!("/callback/{name}");
         let callback_path = raw.callback_path.clone().unwrap_or(default);
-        self.settings.push(Settings {});
+        let resolved = raw.clone().resolve(&name);
+        match resolved {
+            Ok(settings) => self.settings.push(settings),
+            Err(problems) => {
+                for problem in problems {
+                    let message = format!("`{}` {}", problem.key, problem.message);
+                    report.error(&at.key(problem.key), message, problem.hint);
+                }
+            }
+        }
         self.known.push(Known {
             name,
             exchange: raw.exchange,
@@ -129,7 +105,8 @@ impl Upstreams {
     /// Which names there are, for somebody who wrote another.
     pub(super) fn hint(&self, name: &str) -> String {
         let names: Vec<_> = self.known.iter().map(|known| known.name.as_str()).collect();
-        did_you_mean(name, &names).unwrap_or_else(|| format!("there is `{}`", names.join("`, `")))
+        did_you_mean(name, &names)
+            .unwrap_or_else(|| format!("the upstreams are `{}`", names.join("`, `")))
     }
 
     /// Whether no upstream tells which groups a person is in.

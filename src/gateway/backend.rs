@@ -64,7 +64,6 @@ pub(crate) struct Backend {
     scheme: Scheme,
     authority: Authority,
     path: String,
-    query: Option<String>,
     origin: String,
 }
 
@@ -87,7 +86,6 @@ impl Backend {
             scheme,
             authority,
             path: url.path().to_owned(),
-            query: url.query().map(str::to_owned),
             origin: url.origin().ascii_serialization(),
         })
     }
@@ -108,7 +106,7 @@ impl Backend {
         self.client.request(request)
     }
 
-    /// Where a request goes: the backend's URL, what follows the resource's path, and both queries.
+    /// Where a request goes: the backend's URL, what follows the resource's path, and the query.
     pub(crate) fn target(&self, rest: &str, query: Option<&str>) -> Option<Uri> {
         let base = if rest.starts_with('/') {
             self.path.trim_end_matches('/')
@@ -117,17 +115,13 @@ impl Backend {
         };
         let query = query.map(without_token).filter(|it| !it.is_empty());
         let mut target = String::with_capacity(
-            base.len() + rest.len() + query.as_ref().map_or(0, |it| it.len()) + 16,
+            base.len() + rest.len() + query.as_ref().map_or(0, |it| it.len()) + 1,
         );
         target.push_str(base);
         target.push_str(rest);
-        let mut separator = '?';
-        for part in [self.query.as_deref(), query.as_deref()] {
-            if let Some(part) = part {
-                target.push(separator);
-                target.push_str(part);
-                separator = '&';
-            }
+        if let Some(query) = &query {
+            target.push('?');
+            target.push_str(query);
         }
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
@@ -271,7 +265,6 @@ mod tests {
             scheme: Scheme::HTTP,
             authority: Authority::from_static("10.0.0.1:3000"),
             path: url.path().to_owned(),
-            query: url.query().map(str::to_owned),
             origin: url.origin().ascii_serialization(),
         }
     }
@@ -286,7 +279,6 @@ mod tests {
             ("/base/", "/x", None, "/base/x"),
             ("/", "/x", None, "/x"),
             ("/", "", None, "/"),
-            ("/mcp?t=1", "", Some("a=1"), "/mcp?t=1&a=1"),
             ("/mcp", "", Some("access_token=x"), "/mcp"),
         ] {
             let backend = backend(&format!("http://10.0.0.1:3000{url}"));

@@ -178,7 +178,7 @@ impl Gateway {
             %method,
             status = response.status().as_u16(),
             denied,
-            request_id = trace.request_id,
+            request_id = trace.request_id.to_str().unwrap_or_default(),
             "gateway"
         );
         response

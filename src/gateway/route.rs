@@ -167,8 +167,8 @@ mod tests {
         #[test]
         fn canonical_is_stable(path in "/[a-z%0-9./;]{0,24}") {
             if let Ok(once) = canonical(&path) {
-                let again = canonical(&once);
-                prop_assert_eq!(again.as_deref(), Ok(&*once));
+                let twice = canonical(&once);
+                prop_assert_eq!(twice.as_deref(), Ok(&*once));
             }
         }
     }

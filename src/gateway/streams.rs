@@ -441,3 +441,150 @@ impl Batch {
 fn ends_event(piece: &[u8]) -> bool {
     piece.ends_with(b"\n\n") || piece.ends_with(b"\r\n\r\n") || piece.ends_with(b"\r\r")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use http_body_util::{BodyExt as _, StreamBody};
+    use tokio::sync::mpsc;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::oauth::records::AccessToken;
+    use crate::time::ManualClock;
+
+    const IDLE: Duration = Duration::from_secs(300);
+
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl Ended for Nothing {
+        fn has_ended(&self, _: &AccessToken) -> bool {
+            false
+        }
+    }
+
+    fn warrant(clock: &Arc<ManualClock>, ends_at: Option<Timestamp>) -> Warrant {
+        Warrant {
+            clock: clock.clone(),
+            ended: Arc::new(Nothing),
+            stopping: Stopping::default(),
+            principal: None,
+            ends_at,
+            is_listening: true,
+        }
+    }
+
+    type Pieces = mpsc::UnboundedSender<Result<Frame<Bytes>, std::io::Error>>;
+
+    fn answer(
+        ends_at: Option<Timestamp>,
+        is_events: bool,
+    ) -> (
+        Pieces,
+        Arc<ManualClock>,
+        impl Body<Data = Bytes, Error = AnswerError> + Unpin,
+    ) {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_000)));
+        let (sender, mut receiver) = mpsc::unbounded_channel();
+        let backend = StreamBody::new(futures_util::stream::poll_fn(move |cx| {
+            receiver.poll_recv(cx)
+        }));
+        let events = is_events.then(|| Active::count(&metrics::Gauge::noop()));
+        let warrant = warrant(&clock, ends_at);
+        let answer = Answer::new(backend, warrant, Patience::default(), IDLE, events);
+        (sender, clock, answer)
+    }
+
+    fn send(pieces: &Pieces, text: &'static str) {
+        pieces
+            .send(Ok(Frame::data(Bytes::from_static(text.as_bytes()))))
+            .unwrap();
+    }
+
+    async fn next(body: &mut (impl Body<Data = Bytes, Error = AnswerError> + Unpin)) -> Bytes {
+        body.frame().await.unwrap().unwrap().into_data().unwrap()
+    }
+
+    // G8
+    #[tokio::test(start_paused = true)]
+    async fn events_that_are_ready_together_go_out_together() {
+        let (pieces, _, mut body) = answer(None, true);
+        for text in ["data: 1\n\n", "data: 2\n\n", "data: 3\n\n"] {
+            send(&pieces, text);
+        }
+        assert_eq!(next(&mut body).await, "data: 1\n\ndata: 2\n\ndata: 3\n\n");
+        send(&pieces, "data: 4\n\n");
+        assert_eq!(next(&mut body).await, "data: 4\n\n");
+        drop(pieces);
+        assert!(body.frame().await.is_none());
+    }
+
+    // F19
+    #[tokio::test(start_paused = true)]
+    async fn collected_events_stay_within_a_bound() {
+        let (pieces, _, mut body) = answer(None, true);
+        let mut left = VecDeque::from(vec!["data: 0123456789abcdef0123456789\n\n"; 4_000]);
+        let length = left.len() * left[0].len();
+        while let Some(text) = left.pop_front() {
+            send(&pieces, text);
+        }
+        drop(pieces);
+        let mut total = 0;
+        while let Some(frame) = body.frame().await {
+            let piece = frame.unwrap().into_data().unwrap();
+            assert!(piece.len() < BATCH + 64, "{}", piece.len());
+            total += piece.len();
+        }
+        assert_eq!(total, length);
+    }
+
+    // F18, G10
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_a_stream_and_comments_keep_it_without_end() {
+        let (pieces, _, mut body) = answer(None, true);
+        let begun = Instant::now();
+        for _ in 0..100 {
+            advance(IDLE - Duration::from_secs(2)).await;
+            send(&pieces, ":\n\n");
+            assert_eq!(next(&mut body).await, ":\n\n");
+        }
+        let spoken = Instant::now();
+        assert!(body.frame().await.is_none());
+        assert!(begun.elapsed() > Duration::from_secs(8 * 3_600));
+        let silence = spoken.elapsed();
+        assert!(silence >= IDLE && silence <= IDLE + Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn part_of_an_answer_does_not_pass_for_the_whole() {
+        let (pieces, clock, mut body) = answer(Some(Timestamp::from_secs(1_010)), false);
+        send(&pieces, "{\"half\":");
+        assert_eq!(next(&mut body).await, "{\"half\":");
+        clock.advance(Duration::from_secs(10));
+        let cut = body.frame().await.unwrap();
+        assert!(matches!(cut, Err(AnswerError::Ended)), "{cut:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stream_that_never_pauses_still_ends() {
+        let (pieces, clock, mut body) = answer(Some(Timestamp::from_secs(1_010)), true);
+        clock.advance(Duration::from_secs(10));
+        advance(Duration::from_secs(2)).await;
+        send(&pieces, "data: 1\n\n");
+        assert!(body.frame().await.is_none());
+    }
+
+    // F17
+    #[tokio::test(start_paused = true)]
+    async fn broken_backend_breaks_the_answer_after_what_had_arrived() {
+        let (pieces, _, mut body) = answer(None, true);
+        send(&pieces, "data: 1\n\n");
+        pieces.send(Err(std::io::Error::other("reset"))).unwrap();
+        assert_eq!(next(&mut body).await, "data: 1\n\n");
+        let cut = body.frame().await.unwrap();
+        assert!(matches!(cut, Err(AnswerError::Backend(_))), "{cut:?}");
+        assert!(body.frame().await.is_none());
+    }
+}

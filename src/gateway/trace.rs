@@ -3,8 +3,6 @@
 //! A valid inbound `traceparent` is continued as its child; anything else starts a new, unsampled
 //! trace. Refuses to take a request id from outside: it is written to logs.
 
-use std::fmt::Write as _;
-
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rand::CryptoRng;
 
@@ -16,8 +14,8 @@ pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 #[derive(Clone, Debug)]
 pub(crate) struct Trace {
     /// What logs name the request by.
-    pub(crate) request_id: String,
-    parent: String,
+    pub(crate) request_id: HeaderValue,
+    parent: HeaderValue,
     /// Whether the trace began before us, so that its `tracestate` belongs to it.
     pub(crate) is_continued: bool,
 }
@@ -25,39 +23,44 @@ pub(crate) struct Trace {
 impl Trace {
     /// Continues the trace of a request, or begins one.
     pub(crate) fn of(headers: &HeaderMap, rng: &mut (impl CryptoRng + ?Sized)) -> Self {
-        let mut random = [0; 40];
-        rng.fill_bytes(&mut random);
-        let mut digits = String::with_capacity(80);
-        for byte in random {
-            // Writing to a string cannot fail.
-            let _ = write!(digits, "{byte:02x}");
-        }
-        let (request_id, rest) = digits.split_at(32);
-        let (new_trace, span) = rest.split_at(32);
+        let request_id: [u8; 32] = random_digits(rng);
+        let new_trace: [u8; 32] = random_digits(rng);
+        let span: [u8; 16] = random_digits(rng);
         let inbound = inbound(headers);
-        let (trace_id, flags) = inbound.unwrap_or((new_trace, "00"));
+        let (trace_id, flags) = inbound.unwrap_or((&new_trace, b"00"));
+        let parent = [b"00", trace_id, &span, flags].join(&b'-');
         Self {
-            request_id: request_id.to_owned(),
-            parent: format!("00-{trace_id}-{span}-{flags}"),
+            request_id: digits(&request_id),
+            parent: digits(&parent),
             is_continued: inbound.is_some(),
         }
     }
 
     /// Adds both headers.
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
-        for (name, text) in [
-            (TRACEPARENT, &self.parent),
-            (X_REQUEST_ID, &self.request_id),
-        ] {
-            if let Ok(value) = HeaderValue::from_str(text) {
-                headers.insert(name, value);
-            }
-        }
+        headers.insert(TRACEPARENT, self.parent.clone());
+        headers.insert(X_REQUEST_ID, self.request_id.clone());
     }
 }
 
+/// Random lower-case hex.
+fn random_digits<const N: usize>(rng: &mut (impl CryptoRng + ?Sized)) -> [u8; N] {
+    let mut digits = [0; N];
+    rng.fill_bytes(&mut digits);
+    // 256 is a multiple of 16, so every digit is as likely.
+    digits.map(|byte| match byte % 16 {
+        low @ 0..=9 => b'0' + low,
+        high => b'a' + high - 10,
+    })
+}
+
+/// Digits and hyphens always fit into a header.
+fn digits(text: &[u8]) -> HeaderValue {
+    HeaderValue::from_bytes(text).unwrap_or(HeaderValue::from_static("0"))
+}
+
 /// The trace id and flags of the one valid `traceparent`.
-fn inbound(headers: &HeaderMap) -> Option<(&str, &str)> {
+fn inbound(headers: &HeaderMap) -> Option<(&[u8], &[u8])> {
     let mut values = headers.get_all(TRACEPARENT).iter();
     let text = values.next()?.to_str().ok()?;
     if values.next().is_some() {
@@ -74,7 +77,7 @@ fn inbound(headers: &HeaderMap) -> Option<(&str, &str)> {
     }
     // §3.2.2.3, §3.2.2.4: all zeroes are invalid.
     let is_zero = |id: &str| id.bytes().all(|digit| digit == b'0');
-    (!is_zero(trace_id) && !is_zero(parent_id)).then_some((trace_id, flags))
+    (!is_zero(trace_id) && !is_zero(parent_id)).then_some((trace_id.as_bytes(), flags.as_bytes()))
 }
 
 /// Lower-case hex of exactly this length.
@@ -93,21 +96,21 @@ mod tests {
         Trace::of(&headers, &mut crate::entropy::rng())
     }
 
+    fn parent(trace: &Trace) -> &str {
+        trace.parent.to_str().unwrap()
+    }
+
     // G4
     #[test]
     fn valid_trace_is_continued_as_a_child() {
         let inbound = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let trace = trace(inbound);
         assert!(trace.is_continued);
-        assert!(
-            trace
-                .parent
-                .starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-")
-        );
-        assert!(trace.parent.ends_with("-01"));
+        assert!(parent(&trace).starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
+        assert!(parent(&trace).ends_with("-01"));
         assert_ne!(trace.parent, inbound);
-        assert_eq!(trace.parent.len(), 55);
-        assert_eq!(trace.request_id.len(), 32);
+        assert_eq!(parent(&trace).len(), 55);
+        assert_eq!(trace.request_id.as_bytes().len(), 32);
     }
 
     #[test]
@@ -123,7 +126,7 @@ mod tests {
         ] {
             let trace = trace(bad);
             assert!(!trace.is_continued, "{bad}");
-            assert!(trace.parent.ends_with("-00"), "{bad}");
+            assert!(parent(&trace).ends_with("-00"), "{bad}");
         }
     }
 }

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Request};
 use axum::response::Response;
 
 use super::browser::{Browser, with_cookies};
+use super::limits::Endpoint;
 use super::pages::{self, ConsentPage, KnownBy};
 use super::{App, form, respond};
 use crate::entropy;
@@ -21,15 +22,16 @@ use crate::oauth::redirect::RedirectKind;
 use crate::oauth::resource::ResourceRule;
 
 /// Shows the consent page, or says what is wrong.
-pub(super) async fn get(
-    State(app): State<Arc<App>>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Response {
-    match request(&app, query.as_deref().unwrap_or_default()) {
+pub(super) async fn get(State(app): State<Arc<App>>, http: Request<Body>) -> Response {
+    let headers = http.headers();
+    let address = app.limits.address(http.extensions(), headers);
+    if let Err(too_many) = app.limits.count(Endpoint::Authorize, address) {
+        return pages::too_many(&app, &too_many);
+    }
+    match request(&app, http.uri().query().unwrap_or_default()).await {
         Ok((request, client)) => {
             count(Some(&client), "consent");
-            consent_page(&app, request, &client, &headers)
+            consent_page(&app, request, &client, headers)
         }
         Err(error) => {
             count(None, "refused");
@@ -51,14 +53,14 @@ pub(super) async fn post(State(app): State<Arc<App>>, request: Request<Body>) ->
     }
 }
 
-fn request(app: &App, query: &str) -> Result<(AuthorizationRequest, Client), AuthorizeError> {
+async fn request(app: &App, query: &str) -> Result<(AuthorizationRequest, Client), AuthorizeError> {
     let params = Params::parse(query.as_bytes()).map_err(AuthorizeError::Render)?;
     let params = AuthorizeParams::new(params);
     let client_id = ClientId::new(params.client_id().map_err(AuthorizeError::Render)?);
     let client = app
-        .resolve(client_id)
-        .map_err(AuthorizeError::Render)?
-        .client;
+        .client(client_id)
+        .await
+        .map_err(AuthorizeError::Render)?;
     let request = params.against(&client, &app.resources)?;
     Ok((request, client))
 }

@@ -106,7 +106,7 @@ async fn allow(app: &App, consent: ConfirmedConsent, form: &Form) -> Result<Resp
             choose_account: form.params.get("account") == Some("other"),
         })
         .await
-        .map_err(not_reached)?;
+        .map_err(|error| not_reached(&error))?;
     let session = app
         .keys
         .current()
@@ -119,7 +119,7 @@ async fn allow(app: &App, consent: ConfirmedConsent, form: &Form) -> Result<Resp
     Ok(with_cookies(respond::see_other(location.as_str()), cookies))
 }
 
-fn not_reached(error: UpstreamError) -> Reason {
+fn not_reached(error: &UpstreamError) -> Reason {
     Reason::UpstreamUnavailable(error.to_string())
 }
 

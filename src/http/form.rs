@@ -2,7 +2,7 @@
 
 use axum::body::{Body, to_bytes};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, Request, StatusCode};
+use axum::http::{Extensions, HeaderMap, Request, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 
@@ -18,6 +18,7 @@ pub(super) const REGISTRATION: usize = 16 * 1024;
 /// A form that was posted, with the request's headers.
 pub(super) struct Form {
     pub(super) headers: HeaderMap,
+    pub(super) extensions: Extensions,
     pub(super) params: Params,
 }
 
@@ -36,6 +37,7 @@ pub(super) async fn read_form(request: Request<Body>) -> Result<Form, Response> 
     let params = Params::parse(&body).map_err(|it| respond::Refusal::from(it).into_response())?;
     Ok(Form {
         headers: parts.headers,
+        extensions: parts.extensions,
         params,
     })
 }

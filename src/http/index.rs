@@ -58,7 +58,7 @@ fn listed(rule: &ResourceRule) -> IndexResource {
 fn short(name: &str) -> String {
     let name = name
         .strip_prefix("https://")
-        .or(name.strip_prefix("http://"))
+        .or_else(|| name.strip_prefix("http://"))
         .unwrap_or(name);
     let dashed: String = name
         .chars()

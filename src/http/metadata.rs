@@ -17,7 +17,7 @@ impl App {
     fn features(&self) -> Features {
         Features {
             registration: self.config.clients.dcr,
-            documents: false,
+            documents: self.config.clients.cimd,
             revocation: self.revokes(),
         }
     }

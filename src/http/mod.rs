@@ -17,6 +17,8 @@ use crate::replay::{ReplayStore, Revocations};
 use crate::seal::Keys;
 use crate::time::{Clock, Timestamp};
 use crate::upstream::Upstream;
+use documents::{Documents, Fetch};
+use limits::Limits;
 
 mod authorize;
 mod browser;
@@ -24,8 +26,10 @@ mod callback;
 mod client_auth;
 mod clients;
 mod consent;
+pub mod documents;
 mod form;
 mod index;
+mod limits;
 mod metadata;
 mod pages;
 mod redeem;
@@ -37,8 +41,12 @@ pub mod routes;
 mod token;
 mod vouch;
 
-/// What the endpoints need.
-pub struct App {
+/// Revocations that may be on their way to upstreams at once.
+const UPSTREAM_REVOCATIONS: usize = 64;
+
+/// What the endpoints are made of.
+#[derive(Debug)]
+pub struct AppParts {
     /// The configuration.
     pub config: Arc<Config>,
     /// The live keys.
@@ -55,11 +63,37 @@ pub struct App {
     pub resources: Resources,
     /// This start of this process.
     pub instance: InstanceId,
-    /// How many revocations may be on their way to upstreams at once.
-    pub upstream_revocations: Arc<Semaphore>,
+    /// What fetches client metadata documents.
+    pub fetcher: Arc<dyn Fetch>,
+}
+
+/// What the endpoints need.
+pub struct App {
+    parts: AppParts,
+    limits: Limits,
+    documents: Documents,
+    upstream_revocations: Arc<Semaphore>,
+}
+
+impl std::ops::Deref for App {
+    type Target = AppParts;
+
+    fn deref(&self) -> &AppParts {
+        &self.parts
+    }
 }
 
 impl App {
+    /// Puts the parts together.
+    pub fn new(parts: AppParts) -> Self {
+        Self {
+            limits: Limits::new(&parts.config, &parts.clock),
+            documents: Documents::new(Arc::clone(&parts.fetcher), Arc::clone(&parts.clock)),
+            upstream_revocations: Arc::new(Semaphore::new(UPSTREAM_REVOCATIONS)),
+            parts,
+        }
+    }
+
     fn now(&self) -> Timestamp {
         self.clock.now()
     }

@@ -161,6 +161,13 @@ pub(super) fn problem(app: &App, reason: &Reason, back: Option<&ErrorRedirect>) 
     response
 }
 
+/// The page for somebody who asks too often.
+pub(super) fn too_many(app: &App, refusal: &respond::Refusal) -> Response {
+    let mut response = problem(app, refusal.reason(), None);
+    response.headers_mut().insert("retry-after", refusal.wait());
+    response
+}
+
 /// What a page says about a refusal: what happened, whose side it is, and what to do.
 struct Words {
     status: StatusCode,
@@ -187,7 +194,7 @@ impl Words {
                  log out of the server in its MCP settings. mcp-remote: delete its ~/.mcp-auth folder.",
                 APP,
             ),
-            Reason::DocumentsOff | Reason::Document(_) => Self::new(
+            Reason::DocumentsOff | Reason::DocumentUrl(_) | Reason::Document(_) => Self::new(
                 400,
                 "This app’s description cannot be used",
                 "The app identifies itself by a web document, and this server could not use it.",

@@ -12,7 +12,7 @@ use super::vouch::upstream_failure;
 use crate::entropy;
 use crate::oauth::error::Reason;
 use crate::oauth::mint::Vouched;
-use crate::oauth::names::{AttemptId, GrantId, Secret};
+use crate::oauth::names::{AssertionHash, AttemptId, GrantId, Secret};
 use crate::oauth::records::{AuthorizationCode, Memo, UpstreamLeg};
 use crate::oauth::token::{AuthenticatedCode, ClaimGranted, RedeemableCode};
 use crate::replay::{Claim, Claimed, StoreError};
@@ -26,12 +26,17 @@ const SKEW: Duration = Duration::from_secs(120);
 pub(super) struct Redemption {
     pub(super) app: Arc<App>,
     pub(super) code: AuthenticatedCode,
+    pub(super) assertion: Option<(AssertionHash, Duration)>,
 }
 
 impl Redemption {
     /// Redeems the code.
     pub(super) async fn run(self) -> Result<Secret, Refusal> {
-        let Self { app, code } = self;
+        let Self {
+            app,
+            code,
+            assertion,
+        } = self;
         let record = code.record();
         if app
             .revocations
@@ -40,7 +45,7 @@ impl Redemption {
             return Err(Reason::Revoked.into());
         }
         let (grant, attempt) = (record.grant, AttemptId::random(&mut entropy::rng()));
-        let proof = app.claim(record, attempt).await?;
+        let proof = app.claim(record, attempt, assertion).await?;
         let code = code.claimed(proof);
         match app.vouched(&code).await {
             Ok(vouched) => app.mint(code, &vouched, attempt).await,
@@ -82,25 +87,24 @@ impl App {
         &self,
         code: &AuthorizationCode,
         attempt: AttemptId,
+        assertion: Option<(AssertionHash, Duration)>,
     ) -> Result<ClaimGranted, Refusal> {
         let claim = Claim {
             grant: code.grant,
             attempt,
             issued_at: code.issued_at,
             ttl: code.expires_at.since(self.now()) + SKEW,
-            assertion: None,
+            assertion,
         };
         // An answer that was lost is asked for again: the same attempt gets the same answer.
         let claimed = match self.replay.claim(claim.clone()).await {
             Err(StoreError::Unavailable(_)) => self.replay.claim(claim).await,
             answer => answer,
         };
-        match claimed.map_err(store_failure)? {
+        match claimed.map_err(|error| store_failure(&error))? {
             Claimed::Granted => Ok(ClaimGranted::by_store()),
             Claimed::Busy => Err(count_replay("code_busy", Reason::CodeBusy)),
-            Claimed::AssertionUsed => {
-                Err(Reason::Assertion("the client assertion was used before").into())
-            }
+            Claimed::AssertionUsed => Err(Reason::Assertion("used before".into()).into()),
             Claimed::Discontinuity => {
                 Err(Reason::Store("the store lost its memory a moment ago".into()).into())
             }
@@ -119,7 +123,7 @@ impl App {
         self.revocations
             .revoke(grant, ttl + SKEW)
             .await
-            .map_err(store_failure)
+            .map_err(|error| store_failure(&error))
     }
 
     /// What the upstream says about the person, if the access rules let them in.
@@ -182,21 +186,18 @@ impl App {
             .map_err(|error| Reason::Internal(error.to_string()))?
         };
         // Tokens leave only after the code is known to be used up by this very attempt.
-        match self
+        if !self
             .replay
             .settle(grant, attempt)
             .await
-            .map_err(store_failure)?
+            .map_err(|error| store_failure(&error))?
         {
-            true => {
-                metrics::histogram!("mcp_oauth_token_bytes", "purpose" => "access").record(
-                    f64::from(u32::try_from(minted.access_bytes).unwrap_or(u32::MAX)),
-                );
-                tracing::info!(event = "login", %grant, %client, subject = %vouched.subject, "audit");
-                Ok(minted.body)
-            }
-            false => Err(Reason::Store("the claim was lost".into()).into()),
+            return Err(Reason::Store("the claim was lost".into()).into());
         }
+        let bytes = u32::try_from(minted.access_bytes).unwrap_or(u32::MAX);
+        metrics::histogram!("mcp_oauth_token_bytes", "purpose" => "access").record(bytes);
+        tracing::info!(event = "login", %grant, %client, subject = %vouched.subject, "audit");
+        Ok(minted.body)
     }
 
     /// Settles or releases the claim of a code that was not redeemed.
@@ -267,7 +268,7 @@ impl App {
 }
 
 /// Trouble with the store: always 503.
-pub(super) fn store_failure(error: StoreError) -> Refusal {
+pub(super) fn store_failure(error: &StoreError) -> Refusal {
     Reason::Store(error.to_string()).into()
 }
 

@@ -14,7 +14,7 @@ use crate::entropy;
 use crate::oauth::client::{Client, ClientSource};
 use crate::oauth::error::Reason;
 use crate::oauth::mint::{Minted, Vouched};
-use crate::oauth::names::{LeaseId, Secret};
+use crate::oauth::names::{AssertionHash, LeaseId, Secret};
 use crate::oauth::records::Memo;
 use crate::oauth::redirect::MatchedRedirect;
 use crate::oauth::token::AuthenticatedRefresh;
@@ -36,6 +36,7 @@ const GRACE_USES: u32 = 20;
 pub(super) struct Refreshing {
     pub(super) app: Arc<App>,
     pub(super) token: AuthenticatedRefresh,
+    pub(super) assertion: Option<(AssertionHash, Duration)>,
     pub(super) grace: Duration,
 }
 
@@ -58,7 +59,7 @@ impl Refreshing {
         let mut waited = Duration::ZERO;
         loop {
             let turn = self.app.replay.begin_refresh(self.attempt(lease)).await;
-            match turn.map_err(store_failure)? {
+            match turn.map_err(|error| store_failure(&error))? {
                 RefreshTurn::Lead => return self.lead(lease).await,
                 RefreshTurn::Repeat(memo) => return self.repeat(memo),
                 RefreshTurn::Wait if waited < WAIT => {
@@ -83,7 +84,7 @@ impl Refreshing {
             grace: self.grace,
             grace_uses: GRACE_USES,
             ttl: self.rest_of_grant(),
-            assertion: None,
+            assertion: self.assertion,
         }
     }
 
@@ -107,9 +108,7 @@ impl Refreshing {
             }
             RefreshTurn::OtherRequest => Reason::RepeatedOtherwise.into(),
             RefreshTurn::TooOften => count_replay("grace", Reason::RepeatedTooOften),
-            RefreshTurn::AssertionUsed => {
-                Reason::Assertion("the client assertion was used before").into()
-            }
+            RefreshTurn::AssertionUsed => Reason::Assertion("used before".into()).into(),
             RefreshTurn::Revoked => Reason::Revoked.into(),
             RefreshTurn::Lead | RefreshTurn::Wait | RefreshTurn::Repeat(_) => {
                 Reason::Internal("a turn was not taken".into()).into()
@@ -248,7 +247,7 @@ impl Refreshing {
             .replay
             .commit_refresh(rotation)
             .await
-            .map_err(store_failure)?
+            .map_err(|error| store_failure(&error))?
         {
             Commit::Committed => Ok(minted.body),
             Commit::Revoked => Err(Reason::Revoked.into()),

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
+use super::limits::Endpoint;
 use super::{App, form, respond};
 use crate::entropy;
 use crate::oauth::error::Reason;
@@ -16,6 +17,10 @@ use crate::seal::SealError;
 
 /// Registers a client: seals what it says.
 pub(super) async fn register(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+    let address = app.limits.address(request.extensions(), request.headers());
+    if let Err(too_many) = app.limits.count(Endpoint::Register, address) {
+        return too_many.into_response();
+    }
     let body = match form::read_body(request.into_body(), form::REGISTRATION).await {
         Ok(body) => body,
         Err(too_large) => return too_large,

@@ -46,6 +46,11 @@ impl Refusal {
         self
     }
 
+    /// How long to wait, as `Retry-After` says it.
+    pub(super) fn wait(&self) -> HeaderValue {
+        seconds(self.retry_after.unwrap_or(RETRY))
+    }
+
     /// The precise cause.
     pub(super) fn reason(&self) -> &Reason {
         &self.reason
@@ -66,10 +71,17 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let code = self.reason.code();
         log(&self.reason);
-        let mut response = error(code, code.status(), self.reason.description());
+        // RFC 6585 §4
+        let throttled = self.reason == Reason::TooManyRequests;
+        let status = if throttled {
+            StatusCode::TOO_MANY_REQUESTS
+        } else {
+            code.status()
+        };
+        let mut response = error(code, status, self.reason.description());
         let headers = response.headers_mut();
-        if code.status().is_server_error() {
-            headers.insert(RETRY_AFTER, seconds(self.retry_after.unwrap_or(RETRY)));
+        if throttled || status.is_server_error() {
+            headers.insert(RETRY_AFTER, self.wait());
         }
         if self.basic && code == ErrorCode::InvalidClient {
             // OAuth 2.1 §3.2.4: the scheme that the client used.
@@ -144,8 +156,9 @@ pub(super) fn see_other(location: &str) -> Response {
     response
 }
 
+/// Whole seconds, never too few.
 fn seconds(wait: Duration) -> HeaderValue {
-    HeaderValue::from(wait.as_secs().max(1))
+    HeaderValue::from(wait.as_millis().div_ceil(1_000).clamp(1, 86_400) as u64)
 }
 
 /// CORS for the endpoints that browser clients call (metadata, `/register`, `/token`, `/revoke`):

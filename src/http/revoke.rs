@@ -11,10 +11,11 @@ use axum::response::{IntoResponse as _, Response};
 use super::client_auth;
 use super::clients::Resolved;
 use super::form::Form;
+use super::redeem::store_failure;
 use super::respond::Refusal;
-use super::token::authenticate;
 use super::{App, form, metadata, respond};
 use crate::oauth::client::ClientSource;
+use crate::oauth::error::Reason;
 use crate::oauth::names::{ClientHash, GrantId, UpstreamFingerprint, UpstreamName};
 use crate::oauth::records::{AccessToken, AuthMethod, RefreshToken, UpstreamCredential};
 use crate::seal::Sealed;
@@ -43,10 +44,22 @@ async fn revoke(app: &Arc<App>, form: &Form) -> Result<(), Refusal> {
     let wire = form.params.required("token")?;
     let Some(ending) = app.ending(wire) else {
         // Nothing to end; the client must still be who it says.
-        authenticate(resolved.client.auth_method, &resolved, &credentials)?;
+        app.authenticate(resolved.client.auth_method, &resolved, &credentials)
+            .await?;
         return Ok(());
     };
-    authenticate(method(&ending, &resolved), &resolved, &credentials)?;
+    let proof = app
+        .authenticate(method(&ending, &resolved), &resolved, &credentials)
+        .await?;
+    if let Some((assertion, ttl)) = proof.assertion
+        && !app
+            .replay
+            .use_assertion(assertion, ttl)
+            .await
+            .map_err(|error| store_failure(&error))?
+    {
+        return Err(Reason::Assertion("used before".into()).into());
+    }
     // RFC 7009 §2.1: another client's token is not revoked, and that is not told.
     if !ending.client.matches(&resolved.client.hash()) {
         return Ok(());

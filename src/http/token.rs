@@ -11,14 +11,13 @@ use axum::response::{IntoResponse as _, Response};
 use super::client_auth::{self, Credentials};
 use super::clients::Resolved;
 use super::form::Form;
+use super::limits::Endpoint;
 use super::redeem::Redemption;
 use super::refresh::Refreshing;
 use super::respond::Refusal;
 use super::{App, form, respond};
-use crate::oauth::client::{Authenticated, Presented, authenticate_with_secret};
 use crate::oauth::error::Reason;
 use crate::oauth::names::Secret;
-use crate::oauth::records::AuthMethod;
 use crate::oauth::token::{CodeRequest, RefreshRequest, TokenRequest};
 
 /// Answers a token request.
@@ -41,11 +40,23 @@ pub(super) async fn post(State(app): State<Arc<App>>, request: Request<Body>) ->
             let error = refusal.reason().code().as_str();
             metrics::counter!("mcp_oauth_token_refused_total", "grant" => grant, "error" => error)
                 .increment(1);
-            refusal
+            counted(&app, &form, refusal)
                 .after_basic(client_auth::uses_basic(&form.headers))
                 .into_response()
         }
     }
+}
+
+/// Counts a refusal that the caller earned; trouble of ours costs nobody.
+fn counted(app: &App, form: &Form, refusal: Refusal) -> Refusal {
+    if refusal.reason().code().status().is_server_error() {
+        return refusal;
+    }
+    let address = app.limits.address(&form.extensions, &form.headers);
+    app.limits
+        .count(Endpoint::Token, address)
+        .err()
+        .unwrap_or(refusal)
 }
 
 async fn answer(app: &Arc<App>, form: &Form) -> Result<Secret, Refusal> {
@@ -67,10 +78,13 @@ async fn redeem(
     let code = request
         .open(&app.keys, app.now())?
         .check(&resolved.client, &app.resources)?;
-    let proof = authenticate(code.auth_method(), resolved, credentials)?;
+    let proof = app
+        .authenticate(code.auth_method(), resolved, credentials)
+        .await?;
     let redemption = Redemption {
         app: Arc::clone(app),
-        code: code.authenticated(proof),
+        code: code.authenticated(proof.proof),
+        assertion: proof.assertion,
     };
     to_its_end(redemption.run()).await
 }
@@ -84,27 +98,18 @@ async fn refresh(
     let token = request
         .open(&app.keys, app.now())?
         .check(&resolved.client, &app.resources)?;
-    let proof = authenticate(token.auth_method(), resolved, credentials)?;
+    let proof = app
+        .authenticate(token.auth_method(), resolved, credentials)
+        .await?;
+    app.limits.count_grant(token.grant())?;
     let grace = app.grace_of(&resolved.client);
     let refreshing = Refreshing {
         app: Arc::clone(app),
-        token: token.authenticated(proof),
+        token: token.authenticated(proof.proof),
+        assertion: proof.assertion,
         grace,
     };
     to_its_end(refreshing.run()).await
-}
-
-/// Checks what the client presents against what it must present.
-pub(super) fn authenticate(
-    method: AuthMethod,
-    resolved: &Resolved,
-    credentials: &Credentials,
-) -> Result<Authenticated, Reason> {
-    // The method is pinned in the code; a registration that says otherwise is a downgrade.
-    if matches!(credentials.presented, Presented::Assertion(_)) {
-        return Err(Reason::NotAuthenticated);
-    }
-    authenticate_with_secret(method, &credentials.presented, resolved.secret.as_ref())
 }
 
 /// Runs to the end even if the client goes away: between the upstream's answer and our commit lies

@@ -120,7 +120,7 @@ impl AuthorizeParams {
         let redirect = MatchedRedirect::find(&client.redirect_uris, params.get("redirect_uri"))
             .ok_or(AuthorizeError::Render(Reason::RedirectNotRegistered))?;
         let state = params.get("state").map(str::to_owned);
-        let refuse = |reason| refusal(reason, client, &redirect, &state);
+        let refuse = |reason| refusal(reason, client, &redirect, state.as_ref());
 
         fits(&redirect, state.as_deref(), params.get("scope")).map_err(AuthorizeError::Render)?;
         let (resource, scope) = asked(params, resources).map_err(refuse)?;
@@ -129,7 +129,7 @@ impl AuthorizeParams {
             params.get("code_challenge"),
             params.get("code_challenge_method"),
         )
-        .map_err(|problem| refusal(problem.into(), client, &redirect, &state))?;
+        .map_err(|problem| refusal(problem.into(), client, &redirect, state.as_ref()))?;
         let pending = PendingRequest {
             client: client.hash(),
             auth_method: client.auth_method,
@@ -200,11 +200,11 @@ fn refusal(
     reason: Reason,
     client: &Client,
     redirect: &MatchedRedirect,
-    state: &Option<String>,
+    state: Option<&String>,
 ) -> AuthorizeError {
     let to = ErrorRedirect {
         redirect: redirect.clone(),
-        state: state.clone(),
+        state: state.cloned(),
     };
     // OAuth 2.1 §7.12.2: we must not become an open redirector for clients that anybody can make.
     // A loopback redirect leads nowhere else; the operator's own clients are trusted.

@@ -145,7 +145,7 @@ impl ClientDocument {
             .get("client_name")
             .and_then(Value::as_str)
             .and_then(displayable);
-        let name = name.ok_or(bad("client_name is missing"))?;
+        let name = name.ok_or_else(|| bad("client_name is missing"))?;
         let redirect_uris = redirect_uris(&members, private_use)?;
         let (auth_method, keys) = authentication(&members)?;
         Ok(Self {
@@ -215,12 +215,12 @@ fn keys(members: &Map<String, Value>) -> Result<ClientKeys, DocumentError> {
             .ok()
             .filter(|set| !set.keys.is_empty())
             .map(ClientKeys::Inline)
-            .ok_or(bad("jwks holds no usable key")),
+            .ok_or_else(|| bad("jwks holds no usable key")),
         (None, Some(uri)) => Url::parse(uri)
             .ok()
             .filter(|url| url.scheme() == "https" && url.username().is_empty())
             .map(ClientKeys::At)
-            .ok_or(bad("jwks_uri is not an https URL")),
+            .ok_or_else(|| bad("jwks_uri is not an https URL")),
         (None, None) => Err(bad("private_key_jwt without jwks or jwks_uri")),
     }
 }

@@ -132,6 +132,9 @@ pub enum Reason {
     /// The `client_id` is a URL, and such clients are not accepted.
     #[error("client metadata documents are not accepted here")]
     DocumentsOff,
+    /// The `client_id` is a URL that is not acceptable.
+    #[error("the client_id cannot be used: {0}")]
+    DocumentUrl(String),
     /// The document behind the `client_id` is no good.
     #[error("the client metadata document cannot be used: {0}")]
     Document(String),
@@ -149,7 +152,7 @@ pub enum Reason {
     WrongSecret,
     /// The assertion is no good.
     #[error("the client assertion is no good: {0}")]
-    Assertion(&'static str),
+    Assertion(String),
     /// OAuth 2.1 §3.2.4.
     #[error("grant_type is not supported")]
     GrantType,
@@ -280,6 +283,7 @@ impl Reason {
             }
             Self::UnknownClient(_)
             | Self::DocumentsOff
+            | Self::DocumentUrl(_)
             | Self::RegistrationEnded
             | Self::NotAuthenticated
             | Self::WrongSecret
@@ -314,6 +318,7 @@ impl Reason {
 
     /// The `error_description` for the wire: printable ASCII without quote and backslash (RFC 6749
     /// §5.2), fixed, and about what the caller can do.
+    #[expect(clippy::too_many_lines, reason = "one table, a line for each cause")]
     pub const fn description(&self) -> &'static str {
         match self {
             Self::NotAForm => "the parameters must be form-encoded UTF-8",
@@ -333,11 +338,12 @@ impl Reason {
                 "client_id is not known here; register again"
             }
             Self::DocumentsOff => "client metadata documents are not accepted here",
+            Self::DocumentUrl(_) => "client_id is not the URL of a document that is accepted here",
             Self::Document(_) => "the client metadata document could not be used at the moment",
             Self::SeveralMechanisms => "use one client authentication mechanism only",
             Self::NotAuthenticated => "client authentication is required, as registered",
             Self::WrongSecret => "client authentication failed",
-            Self::Assertion(text) => text,
+            Self::Assertion(_) => "the client assertion is not acceptable",
             Self::GrantType => "grant_type must be authorization_code or refresh_token",
             Self::Code(_) => "the code is not valid or has expired",
             Self::RefreshToken(_) => "the refresh token is not valid or has expired",

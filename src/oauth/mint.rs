@@ -15,7 +15,7 @@ use crate::oauth::records::{
 use crate::oauth::resource::ResourceRule;
 use crate::oauth::scope::Scope;
 use crate::oauth::token::{AuthenticatedRefresh, RedeemableCode};
-use crate::seal::{Keyring, SealError};
+use crate::seal::{Keyring, SealError, Sealed};
 use crate::time::Timestamp;
 
 /// Life times, and who mints.
@@ -200,7 +200,7 @@ fn mint(
         access_token: access.as_str(),
         token_type: "Bearer",
         expires_in,
-        refresh_token: refresh.as_ref().map(|token| token.as_str()),
+        refresh_token: refresh.as_ref().map(Sealed::as_str),
         scope: scope.to_string(),
     })?;
     let refresh = refresh.map(|token| MintedRefresh {
@@ -256,7 +256,7 @@ fn access_life(configured: Duration, upstream_end: Option<Timestamp>, now: Times
     };
     let left = end.since(now);
     let margin = (left / 4).min(Duration::from_secs(60));
-    configured.min((left - margin).max(Duration::from_secs(30)))
+    configured.min(left.saturating_sub(margin).max(Duration::from_secs(30)))
 }
 
 fn refresh_token(

@@ -12,7 +12,7 @@
 
 use crate::oauth::client::{Authenticated, Client};
 use crate::oauth::error::Reason;
-use crate::oauth::names::{RedirectHash, TokenHash};
+use crate::oauth::names::{GrantId, RedirectHash, TokenHash};
 use crate::oauth::params::Params;
 use crate::oauth::pkce::CodeVerifier;
 use crate::oauth::records::{AuthMethod, AuthorizationCode, RefreshToken};
@@ -295,6 +295,11 @@ fn narrowed(
 }
 
 impl CheckedRefresh {
+    /// The grant.
+    pub fn grant(&self) -> GrantId {
+        self.0.record.grant
+    }
+
     /// How the client must authenticate: pinned when the person consented.
     pub fn auth_method(&self) -> AuthMethod {
         self.0.record.auth_method

@@ -285,10 +285,12 @@ impl ReplayStore for MemoryStore {
     }
 
     async fn settle(&self, grant: GrantId, attempt: AttemptId) -> Result<bool, StoreError> {
+        self.tidy(self.now());
         Ok(self.shard(&grant).claims.settle(&grant, &attempt))
     }
 
     async fn release(&self, grant: GrantId, attempt: AttemptId) -> Result<bool, StoreError> {
+        self.tidy(self.now());
         let released = self.shard(&grant).claims.release(&grant, &attempt);
         self.rooms.claims.give_back(usize::from(released));
         Ok(released)
@@ -398,6 +400,7 @@ impl fmt::Debug for MemoryStore {
             .field("records", &self.rooms.records.taken())
             .field("parked", &self.rooms.parked.taken())
             .field("assertions", &self.rooms.assertions.taken())
+            .field("blob_bytes", &self.rooms.blobs.taken())
             .field("revoked", &self.revoked.len())
             .finish_non_exhaustive()
     }

@@ -56,6 +56,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub mod memory;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod revocations;
 mod revoked;
 mod shards;

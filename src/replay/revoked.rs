@@ -75,6 +75,17 @@ impl Revoked {
     pub(super) fn len(&self) -> usize {
         self.room.taken()
     }
+
+    /// All of them, with their ends.
+    #[cfg(feature = "redis")]
+    pub(super) fn all(&self) -> Vec<(GrantId, Millis)> {
+        let mut all = Vec::with_capacity(self.len());
+        for shard in self.shards.iter() {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            all.extend(shard.ends.iter().map(|(grant, end)| (*grant, *end)));
+        }
+        all
+    }
 }
 
 impl fmt::Debug for Revoked {

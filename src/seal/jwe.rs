@@ -189,6 +189,7 @@ impl Plaintext {
 }
 
 impl io::Write for Plaintext {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.0.capacity() - self.0.len() < bytes.len() {
             self.grow(bytes.len());
@@ -197,6 +198,7 @@ impl io::Write for Plaintext {
         Ok(bytes.len())
     }
 
+    #[inline]
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.write(bytes).map(drop)
     }

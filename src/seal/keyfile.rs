@@ -99,6 +99,13 @@ impl RootKey {
         &self.kid
     }
 
+    /// Of several keys, the one that seals: active, and activated last.
+    pub fn sealing<'a>(keys: impl IntoIterator<Item = &'a Self>) -> Option<&'a Self> {
+        keys.into_iter()
+            .filter(|key| key.state == KeyState::Active)
+            .max_by_key(|key| (key.activated_at, key.kid()))
+    }
+
     pub(super) fn secret(&self) -> &[u8; 32] {
         &self.secret
     }

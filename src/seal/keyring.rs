@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use hkdf::Hkdf;
@@ -66,8 +67,8 @@ pub struct Keyring {
     roots: Vec<Root>,
     /// Header segment → what it stands for.
     headers: HashMap<Box<str>, Slot>,
-    /// The headers that seal, by purpose.
-    sealing: [Box<str>; Purpose::ALL.len()],
+    /// Headers and keys that seal, in the order of [`Purpose::ALL`].
+    sealing: Vec<(Box<str>, Arc<WrappingKey>)>,
     active: Kid,
 }
 
@@ -90,8 +91,24 @@ struct Slot {
 }
 
 enum Lock {
-    Opens(WrappingKey),
+    Opens(Arc<WrappingKey>),
     Refuses(OpenError),
+}
+
+impl Lock {
+    /// What a key of some state still does for a purpose.
+    fn of(state: KeyState, purpose: Purpose, extracted: &[u8; 32]) -> Result<Self, KeyError> {
+        match state {
+            KeyState::Revoked => return Ok(Self::Refuses(OpenError::RevokedKey)),
+            KeyState::Retired if purpose != Purpose::ClientRegistration => {
+                return Ok(Self::Refuses(OpenError::RetiredKey));
+            }
+            KeyState::Retired | KeyState::Active | KeyState::Accept => {}
+        }
+        let info: [&[u8]; 2] = [b"kek\0", purpose.typ().as_bytes()];
+        let key = derive(extracted, &info).ok_or(KeyError::Derivation)?;
+        Ok(Self::Opens(Arc::new(WrappingKey::new(&key))))
+    }
 }
 
 impl Keyring {
@@ -100,16 +117,13 @@ impl Keyring {
         if keys.is_empty() {
             return Err(KeyError::Missing(place.to_owned()));
         }
-        let active = keys
-            .iter()
-            .filter(|key| key.state == KeyState::Active)
-            .max_by_key(|key| (key.activated_at, key.kid()))
-            .ok_or_else(|| KeyError::NoneActive(place.to_owned()))?;
+        let active =
+            RootKey::sealing(keys).ok_or_else(|| KeyError::NoneActive(place.to_owned()))?;
         let mut ring = Self {
             issuer: issuer.clone(),
             roots: Vec::with_capacity(keys.len()),
             headers: HashMap::with_capacity(keys.len() * Purpose::ALL.len()),
-            sealing: Purpose::ALL.map(|purpose| header(active.kid(), purpose)),
+            sealing: Vec::with_capacity(Purpose::ALL.len()),
             active: active.kid().clone(),
         };
         for key in keys {
@@ -128,7 +142,7 @@ impl Keyring {
     }
 
     fn add(&mut self, key: &RootKey) -> Result<(), KeyError> {
-        if self.roots.iter().any(|root| root.kid == *key.kid()) {
+        if self.root(key.kid()).is_some() {
             return Err(KeyError::Twice(key.kid().clone()));
         }
         let salt = Sha256::new()
@@ -138,26 +152,20 @@ impl Keyring {
         let (extracted, _) = Hkdf::<Sha256>::extract(Some(&salt), key.secret());
         let extracted = Zeroizing::new(extracted.into());
         for purpose in Purpose::ALL {
-            let opens = match key.state {
-                KeyState::Active | KeyState::Accept => Ok(()),
-                KeyState::Retired if purpose == Purpose::ClientRegistration => Ok(()),
-                KeyState::Retired => Err(OpenError::RetiredKey),
-                KeyState::Revoked => Err(OpenError::RevokedKey),
-            };
-            let lock = match opens {
-                Ok(()) => {
-                    let key = derive(&extracted, &[b"kek\0", purpose.typ().as_bytes()])
-                        .ok_or(KeyError::Derivation)?;
-                    Lock::Opens(WrappingKey::new(&key))
-                }
-                Err(refusal) => Lock::Refuses(refusal),
-            };
+            let segment = header(key.kid(), purpose);
+            let lock = Lock::of(key.state, purpose, &extracted)?;
+            if let Lock::Opens(wrapping_key) = &lock
+                && *key.kid() == self.active
+            {
+                let sealing = (segment.clone(), Arc::clone(wrapping_key));
+                self.sealing.push(sealing);
+            }
             let slot = Slot {
                 purpose,
                 root: self.roots.len(),
                 lock,
             };
-            self.headers.insert(header(key.kid(), purpose), slot);
+            self.headers.insert(segment, slot);
         }
         let client_secrets = derive(&extracted, &[b"client_secret"]).ok_or(KeyError::Derivation)?;
         self.roots.push(Root {
@@ -176,10 +184,7 @@ impl Keyring {
         record: &T,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<Sealed<T>, SealError> {
-        let (header, slot) = self.sealing(T::PURPOSE)?;
-        let Lock::Opens(key) = &slot.lock else {
-            return Err(SealError::Key);
-        };
+        let (header, key) = self.sealing(T::PURPOSE)?;
         key.seal(header, write(record)?, rng).map(Sealed::from_wire)
     }
 
@@ -201,8 +206,8 @@ impl Keyring {
         binding: &Secret,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<Sealed<T>, SealError> {
-        let (header, slot) = self.sealing(T::PURPOSE)?;
-        let root = self.roots.get(slot.root).ok_or(SealError::Key)?;
+        let (header, _) = self.sealing(T::PURPOSE)?;
+        let root = self.root(&self.active).ok_or(SealError::Key)?;
         let key = root.bound_key(T::PURPOSE, binding).ok_or(SealError::Key)?;
         key.seal(header, write(record)?, rng).map(Sealed::from_wire)
     }
@@ -225,7 +230,7 @@ impl Keyring {
     /// The client secret that belongs to a `client_id`, derived from the root key `kid` (the one
     /// that sealed it; the active key for a client that is registered now).
     pub fn client_secret(&self, kid: &Kid, client_id: &str) -> Option<Secret> {
-        let root = self.roots.iter().find(|root| root.kid == *kid)?;
+        let root = self.root(kid)?;
         if root.state == KeyState::Revoked {
             return None;
         }
@@ -256,10 +261,13 @@ impl Keyring {
         self.headers.get(header).map(|slot| slot.purpose)
     }
 
-    fn sealing(&self, purpose: Purpose) -> Result<(&str, &Slot), SealError> {
-        let header = self.sealing.get(purpose as usize).ok_or(SealError::Key)?;
-        let slot = self.headers.get(header).ok_or(SealError::Key)?;
-        Ok((header, slot))
+    fn sealing(&self, purpose: Purpose) -> Result<(&str, &WrappingKey), SealError> {
+        let (header, key) = self.sealing.get(purpose as usize).ok_or(SealError::Key)?;
+        Ok((header, key))
+    }
+
+    fn root(&self, kid: &Kid) -> Option<&Root> {
+        self.roots.iter().find(|root| root.kid == *kid)
     }
 
     fn find<T: Record>(&self, header: &str) -> Result<(&WrappingKey, &Root), OpenError> {
@@ -368,5 +376,50 @@ fn stranger(header: &str) -> OpenError {
         OpenError::UnknownKey
     } else {
         OpenError::NotSealed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::entropy;
+    use crate::oauth::records::SessionId;
+
+    #[test]
+    fn pieces_of_a_header_encode_side_by_side() {
+        assert_eq!(BEFORE_KID.len() % 3, 0);
+        let kid = Kid([0xab; 6]);
+        assert_eq!(kid.to_string().len() % 3, 0);
+        for purpose in Purpose::ALL {
+            assert_eq!(stranger(&header(&kid, purpose)), OpenError::UnknownKey);
+        }
+        assert_eq!(stranger("eyJhbGciOiJkaXIifQ"), OpenError::NotSealed);
+        let cut = BASE64.encode(BEFORE_KID);
+        assert_eq!(stranger(&cut), OpenError::NotSealed);
+        assert_eq!(stranger(&format!("{cut}äöüäöüäöü")), OpenError::NotSealed);
+    }
+
+    #[test]
+    fn data_after_the_record_is_refused() {
+        let issuer = Issuer::new("https://mcp.example.com");
+        let ring = Keyring::generate(&issuer, &mut entropy::rng()).unwrap();
+        let open = |content: &str| {
+            let (header, key) = ring.sealing(Purpose::SessionId).unwrap();
+            let mut plaintext = Plaintext::empty();
+            plaintext.write_all(content.as_bytes()).unwrap();
+            let wire = key.seal(header, plaintext, &mut entropy::rng()).unwrap();
+            let token = Sealed::<SessionId>::from_wire(wire);
+            ring.open(&token, Timestamp::default())
+                .map(|it| it.record.id)
+        };
+        let record = r#"{"i":"7c1e","rs":"/mcp"}"#;
+        assert_eq!(open(record), Ok("7c1e".to_owned()));
+        for after in ["x", "{}", ",", "\0", "\u{feff}", record] {
+            let refused = open(&format!("{record}{after}"));
+            assert_eq!(refused, Err(OpenError::BadRecord), "{after:?}");
+        }
+        assert_eq!(open(""), Err(OpenError::BadRecord));
     }
 }

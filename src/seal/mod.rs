@@ -59,14 +59,18 @@ use serde::de::DeserializeOwned;
 
 use crate::time::Timestamp;
 
+mod directory;
 mod jwe;
 mod keyfile;
 mod keyring;
+#[cfg(test)]
+mod vectors;
 mod watch;
 
+pub use directory::{KeyDirectory, KeyFile};
 pub use keyfile::{KeyError, KeyProblem, KeyState, RootKey};
 pub use keyring::{Keyring, Kid};
-pub use watch::Keys;
+pub use watch::{KeySource, Keys};
 
 /// What a sealed token is for. Each has its own `typ` and its own wrapping key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,9 +1,18 @@
 //! Upstreams: the identity and API providers that people sign in to. Toward them we are a client.
 //!
-//! Two implementations, [`oidc`] and [`oauth2`]; everything that differs between providers is data
-//! ([`presets`]).
+//! Two implementations, `oidc` and `oauth2`; everything that differs between providers is data
+//! (presets).
+
+mod http;
+mod id_token;
+mod identity;
+mod oauth2;
+mod oidc;
+mod settings;
+mod tokens;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,7 +20,9 @@ use url::Url;
 
 use crate::oauth::names::{Secret, UpstreamFingerprint, UpstreamName};
 use crate::oauth::records::{Identity, UpstreamCredential};
-use crate::time::Timestamp;
+use crate::time::{Clock, Timestamp};
+
+pub use settings::{Kind, Problem, RawUpstream, Settings};
 
 /// When the upstream's code is exchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
@@ -143,6 +154,35 @@ pub trait Upstream: Send + Sync + fmt::Debug {
     async fn revoke(&self, credential: &UpstreamCredential) -> Result<(), UpstreamError>;
 }
 
-/// An upstream's settings: its preset with the operator's overrides, complete and checked.
-#[derive(Clone, Debug)]
-pub struct Settings {}
+/// Why an upstream cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// No client: a certificate file that is no good, or TLS that cannot be set up.
+    #[error("the client for an upstream cannot be made; check its extra_ca_file")]
+    Client(#[from] reqwest::Error),
+}
+
+/// Makes an upstream. Asks nothing over the network: discovery happens when it is first needed, so
+/// that a server starts while its provider is down.
+///
+/// # Errors
+///
+/// [`BuildError`].
+pub fn build(settings: Settings, clock: Arc<dyn Clock>) -> Result<Arc<dyn Upstream>, BuildError> {
+    match settings.kind.clone() {
+        Kind::Oidc { issuer } => Ok(Arc::new(oidc::Oidc::new(settings, issuer, clock)?)),
+        Kind::OAuth2(endpoints) => Ok(Arc::new(oauth2::OAuth2::new(settings, endpoints, clock)?)),
+    }
+}
+
+/// The same person again, without asking: for upstreams that can tell nothing more.
+fn unasked(id: &str) -> SignIn {
+    SignIn {
+        id: id.to_owned(),
+        identity: Identity::default(),
+        access_token: Secret::default(),
+        access_expires_at: None,
+        credential: UpstreamCredential::Nothing,
+    }
+}

@@ -161,14 +161,6 @@ async fn token_errors_have_the_right_code() {
             401,
             "invalid_client",
         ), // T9
-        (
-            vec![
-                ("client_id", "https://a.example/c.json"),
-                ("grant_type", "refresh_token"),
-            ],
-            401,
-            "invalid_client",
-        ),
     ] {
         let answer = world.post_form("/token", &form).await;
         assert_eq!(

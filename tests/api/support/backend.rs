@@ -35,22 +35,22 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 /// When the tests begin.
-pub const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+pub(crate) const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 /// How long a test waits for what must happen: generous, since it is only ever used up by a failure.
-pub const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// A request as the backend saw it.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub method: Method,
-    pub target: String,
-    pub headers: HeaderMap,
-    pub body: Vec<u8>,
+pub(crate) struct Seen {
+    pub(crate) method: Method,
+    pub(crate) target: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Seen {
     /// Every value of a header.
-    pub fn all(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         let values = self.headers.get_all(name).iter();
         values.map(|value| value.to_str().unwrap()).collect()
     }
@@ -59,8 +59,8 @@ impl Seen {
 type Behaviour = Arc<dyn Fn(Seen) -> BoxFuture<'static, Response> + Send + Sync>;
 
 /// The backend.
-pub struct Backend {
-    pub address: SocketAddr,
+pub(crate) struct Backend {
+    pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
     /// Requests whose answer the gateway no longer wants.
     abandoned: Arc<AtomicUsize>,
@@ -69,12 +69,12 @@ pub struct Backend {
 
 impl Backend {
     /// A backend that answers 200 with a short text.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(|_| async { Response::new(Body::from("from the backend")) }.boxed()).await
     }
 
     /// A backend that behaves as told.
-    pub async fn with(
+    pub(crate) async fn with(
         behaviour: impl Fn(Seen) -> BoxFuture<'static, Response> + Send + Sync + 'static,
     ) -> Self {
         let behaviour: Behaviour = Arc::new(behaviour);
@@ -102,24 +102,24 @@ impl Backend {
     }
 
     /// What it has received.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
     /// The one request that it has received.
-    pub fn only(&self) -> Seen {
+    pub(crate) fn only(&self) -> Seen {
         let mut seen = self.seen();
         assert_eq!(seen.len(), 1, "{seen:?}");
         seen.remove(0)
     }
 
     /// Connections that were made to it.
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
     /// Waits until it has noticed `count` times that nobody wants its answer any more.
-    pub async fn abandoned(&self, count: usize) {
+    pub(crate) async fn abandoned(&self, count: usize) {
         until(|| self.abandoned.load(Ordering::SeqCst) >= count).await;
     }
 }
@@ -151,7 +151,7 @@ async fn handle(
                 Some((piece, (body, guard)))
             }
             None => {
-                guard.0 = None;
+                drop(guard.0.take());
                 None
             }
         }
@@ -171,7 +171,7 @@ impl Drop for Unfinished {
 }
 
 /// Waits for a condition.
-pub async fn until(condition: impl Fn() -> bool) {
+pub(crate) async fn until(condition: impl Fn() -> bool) {
     let waiting = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -181,7 +181,7 @@ pub async fn until(condition: impl Fn() -> bool) {
 }
 
 /// A stream of events that the test feeds: an error breaks the backend's connection.
-pub fn events() -> (mpsc::Sender<Result<&'static str, std::io::Error>>, Response) {
+pub(crate) fn events() -> (mpsc::Sender<Result<&'static str, std::io::Error>>, Response) {
     let (sender, receiver) = mpsc::channel::<Result<&'static str, std::io::Error>>(64);
     let pieces = stream::unfold(receiver, |mut receiver| async move {
         let piece = receiver.recv().await?;
@@ -195,10 +195,7 @@ pub fn events() -> (mpsc::Sender<Result<&'static str, std::io::Error>>, Response
 }
 
 /// A backend whose one answer is a stream of events that the test feeds.
-pub async fn streaming() -> (
-    Backend,
-    mpsc::Sender<Result<&'static str, std::io::Error>>,
-) {
+pub(crate) async fn streaming() -> (Backend, mpsc::Sender<Result<&'static str, std::io::Error>>) {
     let (sender, response) = events();
     let response = Arc::new(Mutex::new(Some(response)));
     let backend = Backend::with(move |_| {
@@ -211,7 +208,7 @@ pub async fn streaming() -> (
 
 /// Grants that a test has ended.
 #[derive(Debug, Default)]
-pub struct EndedGrants(pub Mutex<Vec<GrantId>>);
+pub(crate) struct EndedGrants(pub(crate) Mutex<Vec<GrantId>>);
 
 impl Ended for EndedGrants {
     fn has_ended(&self, token: &AccessToken) -> bool {
@@ -220,18 +217,18 @@ impl Ended for EndedGrants {
 }
 
 /// A gateway on a socket.
-pub struct Front {
-    pub address: SocketAddr,
-    pub clock: Arc<ManualClock>,
-    pub keys: Arc<Keys>,
-    pub ended: Arc<EndedGrants>,
-    pub stopping: Stopping,
-    pub gateway: Arc<Gateway>,
-    pub issuer: String,
+pub(crate) struct Front {
+    pub(crate) address: SocketAddr,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) ended: Arc<EndedGrants>,
+    pub(crate) stopping: Stopping,
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) issuer: String,
 }
 
 /// Quick enough for tests that wait for the gateway's patience to end.
-pub const QUICK: Patience = Patience {
+pub(crate) const QUICK: Patience = Patience {
     tick: Duration::from_millis(5),
     upload: Duration::from_millis(40),
     answer_past_expiry: Duration::from_secs(3_600),
@@ -240,7 +237,7 @@ pub const QUICK: Patience = Patience {
 
 impl Front {
     /// A gateway with one resource `/mcp` before `backend`; `more` are lines of that resource.
-    pub async fn before(backend: &Backend, more: &str) -> Self {
+    pub(crate) async fn before(backend: &Backend, more: &str) -> Self {
         let url = format!("http://{}/mcp", backend.address);
         Self::start(&format!(
             "[[resources]]\npath = \"/mcp\"\nbackend = \"{url}\"\n{more}\n"
@@ -249,8 +246,18 @@ impl Front {
     }
 
     /// A gateway with these resources, and whatever else the text configures.
-    pub async fn start(resources: &str) -> Self {
+    pub(crate) async fn start(resources: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let serve = |listener, app| tokio::spawn(axum::serve(listener, app).into_future());
+        Self::serve(resources, listener, serve)
+    }
+
+    /// The same, with a server of the test's own.
+    pub(crate) fn serve<T>(
+        resources: &str,
+        listener: TcpListener,
+        serve: impl FnOnce(TcpListener, Router) -> T,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let issuer = format!("http://{address}");
         let text = format!(
@@ -259,7 +266,12 @@ impl Front {
              client_id = \"c\"\nclient_secret = \"s\"\n\
              [access]\nallow_all = true\n{resources}"
         );
-        let config = Arc::new(config::parse(&text, "test").unwrap());
+        let mut config = config::parse(&text, "test").unwrap();
+        for resource in &mut config.resources {
+            // The least that can be configured is a second, which is long for a test.
+            resource.idle_timeout /= 20;
+        }
+        let config = Arc::new(config);
         let keys = Keyring::generate(&config.public_url.issuer, &mut rng()).unwrap();
         let keys = Arc::new(Keys::fixed(keys));
         let clock = Arc::new(ManualClock::at(START));
@@ -276,7 +288,7 @@ impl Front {
         });
         let gateway = Arc::new(gateway.unwrap());
         let app = router(gateway.clone()).layer(HostLayer::new(Hosts::new(&config.public_url)));
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        serve(listener, app);
         Self {
             address,
             clock,
@@ -289,7 +301,7 @@ impl Front {
     }
 
     /// A token record that is good for `/mcp` for an hour.
-    pub fn record(&self) -> AccessToken {
+    pub(crate) fn record(&self) -> AccessToken {
         let now = self.clock.now();
         AccessToken {
             iss: self.issuer.clone(),
@@ -309,46 +321,46 @@ impl Front {
     }
 
     /// A record, sealed.
-    pub fn seal(&self, record: &AccessToken) -> String {
+    pub(crate) fn seal(&self, record: &AccessToken) -> String {
         let sealed = self.keys.current().seal(record, &mut rng()).unwrap();
         sealed.into_wire()
     }
 
     /// A good token of Alice's.
-    pub fn token(&self) -> String {
+    pub(crate) fn token(&self) -> String {
         self.seal(&self.record())
     }
 
     /// A good token of somebody's.
-    pub fn token_of(&self, subject: &str) -> String {
+    pub(crate) fn token_of(&self, subject: &str) -> String {
         let mut record = self.record();
         record.sub = Subject::new(subject);
         self.seal(&record)
     }
 
     /// A good token with an upstream token inside.
-    pub fn token_with(&self, upstream_token: &str) -> String {
+    pub(crate) fn token_with(&self, upstream_token: &str) -> String {
         let mut record = self.record();
         record.upstream_token = Some(Secret::new(upstream_token));
         self.seal(&record)
     }
 
     /// Starts a request to a path.
-    pub fn request(&self, method: Method, path: &str) -> http::request::Builder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> http::request::Builder {
         Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.issuer))
     }
 
     /// A POST to `/mcp` with a good token.
-    pub fn post(&self) -> http::request::Builder {
+    pub(crate) fn post(&self) -> http::request::Builder {
         self.request(Method::POST, "/mcp")
             .header("authorization", format!("Bearer {}", self.token()))
             .header("content-type", "application/json")
     }
 
     /// Sends a request and reads the whole answer.
-    pub async fn send(&self, request: Request) -> Answer {
+    pub(crate) async fn send(&self, request: Request) -> Answer {
         let (head, body) = self.open(request).await.into_parts();
         let body = tokio::time::timeout(SOON, body.collect()).await.unwrap();
         Answer {
@@ -359,14 +371,14 @@ impl Front {
     }
 
     /// Sends a request and reads the head of the answer.
-    pub async fn open(&self, request: Request) -> http::Response<hyper::body::Incoming> {
+    pub(crate) async fn open(&self, request: Request) -> http::Response<hyper::body::Incoming> {
         let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
         let sent = client.request(request);
         tokio::time::timeout(SOON, sent).await.unwrap().unwrap()
     }
 
     /// Writes bytes to a new connection and reads until the gateway closes it.
-    pub async fn raw(&self, bytes: &str) -> String {
+    pub(crate) async fn raw(&self, bytes: &str) -> String {
         let mut socket = TcpStream::connect(self.address).await.unwrap();
         socket.write_all(bytes.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
@@ -376,7 +388,7 @@ impl Front {
     }
 
     /// The head of a raw POST to `/mcp` with a good token, without its last empty line.
-    pub fn raw_head(&self) -> String {
+    pub(crate) fn raw_head(&self) -> String {
         format!(
             "POST /mcp HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAuthorization: Bearer {}\r\n",
             self.address,
@@ -386,21 +398,21 @@ impl Front {
 }
 
 /// The provider behind every resource here.
-pub fn upstream() -> UpstreamFingerprint {
+pub(crate) fn upstream() -> UpstreamFingerprint {
     UpstreamFingerprint::of_upstream("https://id.example", "c")
 }
 
 /// An answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
 }
 
 impl Answer {
     /// One header's only value.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
         let value = values.next()?.to_str().unwrap();
         assert!(values.next().is_none(), "{name} twice");
@@ -408,13 +420,13 @@ impl Answer {
     }
 
     /// The body as JSON.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         assert_eq!(self.header("content-type"), Some("application/json"));
         serde_json::from_str(&self.body).unwrap()
     }
 
     /// The `error` member of a JSON body.
-    pub fn error(&self) -> String {
+    pub(crate) fn error(&self) -> String {
         self.json()["error"].as_str().unwrap().to_owned()
     }
 }

@@ -3,4 +3,5 @@
 
 pub mod client;
 pub mod stub;
+pub mod web;
 pub mod world;

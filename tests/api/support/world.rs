@@ -7,7 +7,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use mcp_oauth::config::{self, Config};
 use mcp_oauth::entropy;
-use mcp_oauth::http::{App, routes};
+use mcp_oauth::http::{App, AppParts, routes};
 use mcp_oauth::oauth::names::InstanceId;
 use mcp_oauth::replay::memory::MemoryStore;
 use mcp_oauth::replay::{ReplayStore, Revocations};
@@ -18,6 +18,7 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::stub::Stub;
+use super::web::Web;
 
 /// The origin of the server under test.
 pub const PUBLIC_URL: &str = "https://mcp.example.com";
@@ -39,6 +40,10 @@ required_scopes = ["mcp"]
 name = "Example tools"
 [access]
 allow_all = true
+[limits]
+register_per_minute = 0
+authorize_per_minute = 0
+token_per_minute = 0
 "#;
 
 /// One or more replicas, the clock, and the upstream.
@@ -47,6 +52,8 @@ pub struct World {
     pub router: Router,
     pub clock: Arc<ManualClock>,
     pub upstream: Arc<Stub>,
+    /// The documents of clients.
+    pub web: Arc<Web>,
     key: Arc<RootKey>,
 }
 
@@ -149,7 +156,8 @@ impl World {
             Arc::clone(&replay),
         ));
         let name = upstream_name(&upstream);
-        let app = Arc::new(App {
+        let web = Arc::new(Web::default());
+        let app = Arc::new(App::new(AppParts {
             resources: server::resources(&config),
             config: Arc::new(config),
             keys: Arc::new(Keys::fixed(keyring)),
@@ -158,13 +166,14 @@ impl World {
             revocations,
             upstreams: [(name, Arc::clone(&upstream) as _)].into(),
             instance: InstanceId::random(&mut entropy::rng()),
-            upstream_revocations: Arc::new(tokio::sync::Semaphore::new(4)),
-        });
+            fetcher: Arc::clone(&web) as _,
+        }));
         Self {
             router: routes::router(&app),
             app,
             clock,
             upstream,
+            web,
             key,
         }
     }

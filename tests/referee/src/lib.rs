@@ -1,1 +1,1 @@
-
+//! Empty: the package is its tests and its benchmark.

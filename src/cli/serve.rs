@@ -1,0 +1,126 @@
+//! `mcp-oauth serve`: reads the configuration, hardens the process, starts the server, and stops it
+//! when it is asked to.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::{Failure, Terminal};
+use crate::config::{self, Config, Flags};
+use crate::server::Server;
+use crate::telemetry;
+use crate::time::SystemClock;
+
+/// What `serve` says at its end.
+const EXAMPLE: &str = "\
+Without a file, for an MCP server on this computer:
+  mcp-oauth serve --public-url http://127.0.0.1:8080 --backend http://127.0.0.1:3000/mcp \\
+      --provider github --client-id Iv1.0123 --client-secret-file github-secret
+
+Everything else is set in the file or in MCP_OAUTH_* variables: see `mcp-oauth config schema`.";
+
+/// Let people sign in, and pass their requests on to the MCP server.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLE)]
+pub struct ServeArgs {
+    /// Configuration file [default: mcp-oauth.toml, if it exists]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "MCP_OAUTH_CONFIG",
+        hide_env_values = true
+    )]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Runs `serve` until the process is asked to stop.
+pub fn run(args: &ServeArgs, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
+    let env = std::mem::take(&mut terminal.env);
+    let config = config::load(args.config.as_deref(), env, &args.flags)?;
+    keep_memory_private();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Result<(), Failure> {
+    let telemetry = telemetry::init(&config.log).map_err(failed)?;
+    for warning in &config.warnings {
+        let hint = warning.hint.as_deref().unwrap_or_default();
+        tracing::warn!(place = warning.place, hint, "{}", warning.message);
+    }
+    let listen = config.listen;
+    let public_url = config.public_url.issuer.clone();
+    let listener = tokio::net::TcpListener::bind(listen)
+        .await
+        .map_err(|source| failed(BindError { listen, source }))?;
+    let stop = asked_to_stop()?;
+    let clock = Arc::new(SystemClock::start());
+    let server = Server::assemble(config, clock).await.map_err(failed)?;
+    let metrics = telemetry.metrics();
+    server
+        .serve_admin(Arc::new(move || metrics.render()))
+        .await?;
+    server.guarantees().log();
+    tracing::info!(%public_url, %listen, "serving");
+    server.serve(listener, stop).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Why the server could not listen.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {listen}")]
+struct BindError {
+    listen: std::net::SocketAddr,
+    source: std::io::Error,
+}
+
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::Failed(Box::new(error))
+}
+
+/// Completes when the process is asked to stop: by the service manager, or at the terminal.
+fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        // Asked once, the server stops in good order; asked twice, at once.
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            #[expect(clippy::exit, reason = "the second signal means now")]
+            std::process::exit(1);
+        });
+    })
+}
+
+/// Keeps keys and tokens out of core dumps and away from debuggers.
+#[cfg(target_os = "linux")]
+fn keep_memory_private() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    // Best effort: a sandbox that forbids this is no reason not to serve.
+    let _ = setrlimit(Resource::Core, none);
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn keep_memory_private() {}

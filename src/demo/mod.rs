@@ -1,0 +1,241 @@
+//! The whole system in one process, on this computer: the server, a demo identity provider and a
+//! demo MCP server. For the first minute, and for a check of the complete flow.
+//!
+//! ```text
+//!  client ──▶ the server, /mcp ──▶ demo MCP server     whoami, echo, count
+//!                 │
+//!                 └──▶ demo identity provider          Alice, Bob
+//!
+//! identity_provider   an OpenID provider             selfcheck    drives the flow without a browser
+//! backend             an MCP server, both eras       invitation   how to add it to a client
+//! ```
+//!
+//! The server itself is the real one, with a configuration as an operator would write it
+//! ([`configuration`]). Refuses to listen anywhere but on this computer, since everybody can be
+//! Alice here.
+
+pub mod backend;
+pub mod identity_provider;
+mod invitation;
+mod paint;
+pub mod selfcheck;
+mod shelf;
+
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use self::backend::{Backend, GATEWAY_KEY};
+use self::identity_provider::{CLIENT_ID, IdentityProvider, NoKey};
+use crate::config::{self, Config, Problems};
+use crate::time::Clock;
+
+pub use self::paint::Paint;
+
+/// Where the demo listens unless it is told otherwise.
+pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// Any free port on this computer: for a check that must not meet another server.
+pub const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Public path of the demo's MCP server.
+const PATH: &str = "/mcp";
+/// Name of the upstream; the people are `demo:alice` and `demo:bob`.
+const UPSTREAM: &str = "demo";
+
+/// Why the demo does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DemoError {
+    /// The address is not on this computer.
+    #[error(
+        "{0} is not an address of this computer; the demo lets everybody in: --listen {LISTEN}"
+    )]
+    NotLoopback(SocketAddr),
+    /// Somebody else listens there.
+    #[error("{0} is taken; choose another port: --listen {next}", next = next(*.0))]
+    Taken(SocketAddr),
+    /// Listening failed otherwise.
+    #[error("cannot listen on {address}; choose another address: --listen {LISTEN}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
+    /// The identity provider has no key.
+    #[error(transparent)]
+    NoKey(#[from] NoKey),
+    /// The demo's own configuration was refused.
+    #[error("the demo's configuration was refused\n{0}")]
+    Configuration(Problems),
+}
+
+/// Another port to try.
+fn next(taken: SocketAddr) -> SocketAddr {
+    SocketAddr::new(taken.ip(), taken.port().checked_add(1).unwrap_or(0))
+}
+
+/// The identity provider and the MCP server, running, and what the server in between needs.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// Where the server is to listen.
+    pub listener: TcpListener,
+    /// How it is configured, in the words of the configuration file.
+    pub configuration: String,
+    mcp_url: String,
+    provider: String,
+    /// Ends both when it is dropped.
+    _running: JoinSet<()>,
+}
+
+impl Surroundings {
+    /// Starts the identity provider and the MCP server on ports of their own, and takes the
+    /// server's port.
+    ///
+    /// # Errors
+    ///
+    /// [`DemoError`]; no port is taken then.
+    pub async fn start(listen: SocketAddr, clock: Arc<dyn Clock>) -> Result<Self, DemoError> {
+        if !listen.ip().is_loopback() {
+            return Err(DemoError::NotLoopback(listen));
+        }
+        let (listener, public_url) = bind(listen).await?;
+        // The next port if it is free: then a client's sign-in survives a restart of the demo.
+        let any = SocketAddr::new(listen.ip(), 0);
+        let provider = match listen.port() {
+            0 => bind(any).await?,
+            _ => match bind(next(listen)).await {
+                Ok(bound) => bound,
+                Err(_) => bind(any).await?,
+            },
+        };
+        let (provider_listener, issuer) = provider;
+        let (backend_listener, backend_url) = bind(any).await?;
+
+        let redirect_uri = format!("{public_url}/callback/{UPSTREAM}");
+        let provider = IdentityProvider::new(&*issuer, redirect_uri, clock)?;
+        let backend = Backend::new();
+        let configuration = configuration(&Addresses {
+            public_url: &public_url,
+            issuer: &issuer,
+            client_secret: provider.client_secret().expose(),
+            backend: &backend_url,
+            gateway_key: backend.gateway_key().expose(),
+        });
+        let mut running = JoinSet::new();
+        running.spawn(serve(provider_listener, provider.router()));
+        running.spawn(serve(backend_listener, backend.router()));
+        Ok(Self {
+            listener,
+            configuration,
+            mcp_url: format!("{public_url}{PATH}"),
+            provider: issuer,
+            _running: running,
+        })
+    }
+
+    /// The configuration, read.
+    ///
+    /// # Errors
+    ///
+    /// [`DemoError::Configuration`]: a fault of the demo.
+    pub fn config(&self) -> Result<Config, DemoError> {
+        config::parse(&self.configuration, "the demo").map_err(DemoError::Configuration)
+    }
+
+    /// What clients are given.
+    pub fn mcp_url(&self) -> &str {
+        &self.mcp_url
+    }
+
+    /// Says where everything is, and how to add it to a client.
+    ///
+    /// # Errors
+    ///
+    /// What could not be written to `out`.
+    pub fn introduce(&self, out: &mut (dyn Write + Send), paint: Paint) -> io::Result<()> {
+        invitation::write(&self.mcp_url, &self.provider, out, paint)
+    }
+}
+
+/// Listens, and says under which origin.
+async fn bind(address: SocketAddr) -> Result<(TcpListener, String), DemoError> {
+    let failed = |cause: io::Error| match cause.kind() {
+        io::ErrorKind::AddrInUse => DemoError::Taken(address),
+        _ => DemoError::Listen { address, cause },
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, format!("http://{bound}")))
+}
+
+async fn serve(listener: TcpListener, router: Router) {
+    // It only ends with the process: accepting is retried inside.
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!(%error, "a part of the demo stopped");
+    }
+}
+
+/// What differs from one start to the next.
+struct Addresses<'a> {
+    public_url: &'a str,
+    issuer: &'a str,
+    client_secret: &'a str,
+    backend: &'a str,
+    gateway_key: &'a str,
+}
+
+/// The configuration file that an operator would write for this system.
+fn configuration(at: &Addresses<'_>) -> String {
+    let listen = at.public_url.trim_start_matches("http://");
+    let Addresses {
+        public_url,
+        issuer,
+        client_secret,
+        backend,
+        gateway_key,
+    } = at;
+    format!(
+        r#"
+public_url = "{public_url}"
+listen = "{listen}"
+
+[upstreams.{UPSTREAM}]
+provider = "oidc"
+issuer = "{issuer}"
+client_id = "{CLIENT_ID}"
+client_secret = "{client_secret}"
+
+[[resources]]
+path = "{PATH}"
+backend = "{backend}/mcp"
+backend_headers = {{ {GATEWAY_KEY} = "{gateway_key}" }}
+name = "Demo tools"
+scopes = ["tools"]
+required_scopes = ["tools"]
+forward = ["identity"]
+
+[access]
+allow_all = true
+
+[scopes.tools]
+title = "Use the demo tools: whoami, echo, count"
+
+[consent]
+name = "mcp-oauth demo"
+
+[shutdown]
+delay = "0s"
+drain = "2s"
+
+[log]
+level = "warn"
+"#
+    )
+}

@@ -1,0 +1,136 @@
+//! Drives the complete flow without a browser: first what a client does, then what a thief would.
+//!
+//! ```text
+//! challenge ▶ metadata ▶ registration ▶ authorize ▶ consent ▶ sign-in ▶ callback ▶ token
+//!           ▶ MCP of both eras, a streamed answer ▶ refresh, and again
+//!           ▶ code replayed, token tampered with, token misused ▶ revoked ▶ used after that
+//! ```
+//!
+//! Knows the MCP URL and nothing else: everything besides is discovered, as a client would. Refuses
+//! what a strict client refuses: an issuer or resource that differs in a byte, a `state` or `iss`
+//! that is missing, answers with tokens that may be cached.
+
+mod agent;
+mod client;
+mod discovery;
+mod form;
+mod mcp;
+mod report;
+mod thief;
+
+use std::io::{self, Write};
+
+use self::agent::{Agent, Browser};
+use self::client::Client;
+use self::report::{Mismatch, Noted, Report, Stop};
+use super::Paint;
+
+/// Checks the server at `mcp_url`, where Alice and Bob can sign in. One line for each step; returns
+/// whether all was as it should be.
+///
+/// # Errors
+///
+/// What could not be written to `out`.
+pub async fn run(mcp_url: &str, out: &mut (dyn Write + Send), paint: Paint) -> io::Result<bool> {
+    let mut report = Report::new(out, paint);
+    match drive(mcp_url, &mut report).await {
+        Ok(()) | Err(Stop::Failed) => report.finish(),
+        Err(Stop::Output(error)) => Err(error),
+    }
+}
+
+/// The steps in their order. The next ones need what a [`Report::needed`] one finds out.
+async fn drive(mcp_url: &str, report: &mut Report<'_>) -> Result<(), Stop> {
+    let agent = Agent::new();
+    let client = introduce(mcp_url, &agent, report).await?;
+    let (code, tokens) = sign_in(&client, report).await?;
+
+    let session = report
+        .needed("MCP initialize", mcp::initialize(&agent, mcp_url, &tokens))
+        .await?;
+    report.checked("MCP tools/list", session.list()).await?;
+    report
+        .checked("MCP tools/call whoami", session.whoami("alice"))
+        .await?;
+    report
+        .checked("MCP tools/call count, streamed", session.count())
+        .await?;
+    let stateless = mcp::stateless(&agent, mcp_url, &tokens);
+    report
+        .checked("MCP 2026-07-28, without a session", stateless)
+        .await?;
+
+    let renewed = report.needed("refresh", client.refreshed(&tokens)).await?;
+    let again = client.refreshed_again(&tokens, &renewed);
+    report
+        .checked("the same refresh token again", again)
+        .await?;
+
+    let replayed = thief::code_replayed(&client);
+    report.checked("code replayed", replayed).await?;
+    let tampered = thief::token_tampered_with(&client, &renewed);
+    report.checked("token tampered with", tampered).await?;
+    let misused = thief::tokens_misused(&client, &renewed, &code);
+    report
+        .checked("token of one kind used as another", misused)
+        .await?;
+
+    report.needed("revoke", client.revoked(&renewed)).await?;
+    let after = thief::used_after_revocation(&client, &renewed);
+    report.checked("use after revoke", after).await
+}
+
+/// From the bare URL to a `client_id`.
+async fn introduce(mcp_url: &str, agent: &Agent, report: &mut Report<'_>) -> Result<Client, Stop> {
+    let challenge = report
+        .needed("challenge", discovery::challenge(agent, mcp_url))
+        .await?;
+    let resource = report
+        .needed(
+            "resource metadata",
+            discovery::resource(agent, mcp_url, &challenge),
+        )
+        .await?;
+    let server = report
+        .needed(
+            "server metadata",
+            discovery::server(agent, &resource.issuer),
+        )
+        .await?;
+    let registering = Client::register(agent.clone(), resource, server);
+    report.needed("registration", registering).await
+}
+
+/// From the authorization request to tokens: the code that was used, and what it was worth.
+async fn sign_in(
+    client: &Client,
+    report: &mut Report<'_>,
+) -> Result<(client::Code, client::Tokens), Stop> {
+    let mut browser = Browser::new(client.agent.clone());
+    let request = client.request();
+    let page = report
+        .needed("authorize", client.consent_page(&mut browser, &request))
+        .await?;
+    let upstream = report
+        .needed("consent", client.allow(&mut browser, &page))
+        .await?;
+    let callback = report
+        .needed(
+            "upstream sign-in",
+            client.sign_in_upstream(&mut browser, &upstream, "alice"),
+        )
+        .await?;
+    let code = report
+        .needed("callback", client.code(&mut browser, &callback, request))
+        .await?;
+    let tokens = report.needed("token", client.redeemed(&code)).await?;
+    Ok((code, tokens))
+}
+
+/// A step's result with something to show beside it.
+fn noted<T>(value: T, note: impl Into<String>) -> Result<Noted<T>, Mismatch> {
+    Ok(Noted {
+        value,
+        note: note.into(),
+    })
+}

@@ -1,0 +1,15 @@
+//! The gateway over real sockets, before a backend that echoes and misbehaves.
+
+#[path = "support/backend.rs"]
+mod backend;
+
+mod bearer;
+mod browser;
+mod faults;
+mod headers;
+mod layer;
+mod paths;
+mod session;
+mod smuggling;
+mod streams;
+mod traces;

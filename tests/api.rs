@@ -8,6 +8,7 @@ mod api {
     mod code;
     mod config;
     mod consent;
+    mod demo;
     mod documents;
     mod gateway;
     mod limits;
@@ -25,5 +26,6 @@ mod api {
     mod seal_samples;
     mod seal_vectors;
     mod support;
+    mod upstream;
     mod wire;
 }

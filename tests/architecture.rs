@@ -44,7 +44,13 @@ mod architecture {
         assert_none(&complaints(rules::homes));
     }
 
-    // Incident mcp-remote CVE-2025-6514.
+    // N24
+    #[test]
+    fn nothing_hangs_on_the_user_agent() {
+        assert_none(&complaints(rules::user_agent));
+    }
+
+    // N17
     #[test]
     fn nothing_starts_a_process() {
         assert_none(&complaints(rules::processes));
@@ -73,6 +79,18 @@ mod architecture {
             .flat_map(rules::introduction)
             .collect();
         assert_none(&tests);
+    }
+
+    #[test]
+    fn every_file_is_reached_by_a_mod() {
+        let mut sources = tree::sources("src");
+        // Other folders of `tests` are packages and suites of their own.
+        sources.extend(tree::sources("tests").into_iter().filter(|source| {
+            ["tests/api", "tests/architecture"]
+                .iter()
+                .any(|start| source.path.starts_with(start))
+        }));
+        assert_none(&rules::orphans(&sources));
     }
 
     #[test]

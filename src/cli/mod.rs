@@ -1,6 +1,7 @@
 //! The command line: one file per command, the words around them, and what a shell gets back.
 
 pub mod config;
+pub mod demo;
 pub mod keys;
 pub mod serve;
 pub mod token;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use self::config::ConfigArgs;
+use self::demo::DemoArgs;
 use self::keys::KeysArgs;
 use self::serve::ServeArgs;
 use self::token::{Deployment, TokenArgs};
@@ -35,6 +37,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Try everything on this computer: server, identity provider and MCP server in one
+    Demo(DemoArgs),
     /// Let people sign in, and pass their requests on to the MCP server
     Serve(Box<ServeArgs>),
     /// Make, list, rotate, retire and revoke root keys
@@ -107,6 +111,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
         Err(error) => return explain(&error, terminal),
     };
     let done = match command {
+        Command::Demo(args) => demo::run(&args, terminal),
         Command::Serve(args) => serve::run(&args, terminal),
         Command::Keys(args) => keys(&args, terminal),
         Command::Config(args) => config::run(&args, terminal),

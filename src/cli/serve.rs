@@ -86,7 +86,7 @@ fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
 }
 
 /// Completes when the process is asked to stop: by the service manager, or at the terminal.
-fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+pub(super) fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut terminate = signal(SignalKind::terminate())?;

@@ -111,7 +111,7 @@ fn kind_in_words(kind: Kind) -> String {
         Kind::Size => "size".to_owned(),
         Kind::Time => "time".to_owned(),
         Kind::List => "list".to_owned(),
-        Kind::Headers => "table".to_owned(),
+        Kind::Headers | Kind::Texts => "table".to_owned(),
         Kind::Epochs(_) => "list of tables".to_owned(),
         Kind::Choice(words) => or(words),
         Kind::Choices(words) => format!("list of {}", or(words)),
@@ -181,6 +181,7 @@ fn describe(kind: Kind, about: &str, default: Option<&str>) -> Value {
         Kind::Headers => {
             json!({ "type": "object", "additionalProperties": { "type": "string", "writeOnly": true } })
         }
+        Kind::Texts => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         Kind::Epochs(name) => {
             let mut item = object();
             item["properties"][name] = json!({ "type": "string" });

@@ -118,7 +118,7 @@ impl Client {
             ("state", state.expose()),
             ("code_challenge", challenge.as_str()),
             ("code_challenge_method", METHOD),
-            ("resource", &self.resource.mcp_url),
+            ("resource", self.resource.mcp_url.as_str()),
             ("scope", &self.resource.scope),
         ];
         let given = pairs.into_iter().filter(|(_, value)| !value.is_empty());
@@ -144,7 +144,7 @@ impl Client {
         let is_framed = !policy.contains("frame-ancestors 'none'");
         ensure(!is_framed, "frame-ancestors 'none'", policy)?;
         let page = html(&answer)?;
-        for shown in [NAME, "127.0.0.1", &self.resource.mcp_url] {
+        for shown in [NAME, "127.0.0.1", self.resource.mcp_url.as_str()] {
             let expected = format!("a consent page that shows {shown}");
             ensure(page.contains(shown), expected, "one that does not")?;
         }
@@ -256,7 +256,7 @@ impl Client {
     async fn post_token(&self, form: &[(&str, &str)]) -> Result<Answer, Mismatch> {
         let mut form = form.to_vec();
         form.push(("client_id", &self.id));
-        form.push(("resource", &self.resource.mcp_url));
+        form.push(("resource", self.resource.mcp_url.as_str()));
         self.agent.post_form(&self.server.token, &form).await
     }
 

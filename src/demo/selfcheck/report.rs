@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use crate::demo::Paint;
 
@@ -68,7 +69,7 @@ impl From<io::Error> for Stop {
 
 /// The report.
 pub(super) struct Report<'a> {
-    out: &'a mut (dyn Write + Send),
+    out: &'a mut dyn Write,
     paint: Paint,
     begun: Instant,
     passed: usize,
@@ -77,7 +78,7 @@ pub(super) struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn new(out: &'a mut (dyn Write + Send), paint: Paint) -> Self {
+    pub(super) fn new(out: &'a mut dyn Write, paint: Paint) -> Self {
         Self {
             out,
             paint,

@@ -16,6 +16,7 @@ struct Ran {
 fn run_with(env: &[(&str, &str)], arguments: &[&str]) -> Ran {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let mut terminal = Terminal {
+        input: &mut std::io::empty(),
         out: &mut out,
         err: &mut err,
         env: env

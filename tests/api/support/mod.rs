@@ -3,5 +3,6 @@
 
 pub mod client;
 pub mod stub;
+pub mod upstream;
 pub mod web;
 pub mod world;

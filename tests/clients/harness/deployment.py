@@ -1,10 +1,10 @@
 """The system under test: providers, backend, and one server or several behind nginx."""
 
+import json
 import os
 import secrets
 import socket
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from .install import HERE, found
 from .processes import answers
@@ -53,8 +53,6 @@ async def start_shared(processes, node, directory, taps):
         env = {"PORT": str(port), **env}
         await processes.start_until(name, words, ready, env=env)
         return f"http://127.0.0.1:{port}"
-
-    import json
 
     oidc = {"CLIENT_SECRET": secret, "REDIRECT_URIS": json.dumps(redirects)}
     return Shared(
@@ -121,6 +119,8 @@ issuer = "{shared.oidc}"
 client_id = "gateway"
 client_secret_file = "{shared.secret_file}"
 scopes = ["openid", "email", "profile"]
+# It ends one grant, as a sign-in is one grant there; so revocation works without a store too.
+revocation_scope = "token"
 [upstreams.plain]
 provider = "github"
 client_id = "gateway"
@@ -129,6 +129,7 @@ authorize_url = "{shared.plain}/login/oauth/authorize"
 token_url = "{shared.plain}/login/oauth/access_token"
 userinfo_url = "{shared.plain}/user"
 email_url = "{shared.plain}/user/emails"
+revocation_url = "{shared.plain}/applications/gateway/token"
 {resources}
 [access]
 allow_all = true
@@ -196,12 +197,3 @@ http {{
 
     def url(self, path):
         return f"{self.tap.origin}{path}"
-
-    @property
-    def homes(self):
-        return {self.tap.origin}
-
-
-def origin(url):
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"

@@ -51,7 +51,8 @@ async def install(binary, logs, names):
 
 def command(name, words, logs, *, cwd=None, env=None, seconds=900):
     """Runs one installer; its output goes to a log, and its name into the complaint."""
-    log = logs / f"install-{name}.log"
+    words_of_name = "".join(c if c.isalnum() else " " for c in name.lower()).split()
+    log = logs / f"install-{'-'.join(words_of_name)}.log"
     with log.open("ab") as output:
         try:
             subprocess.run(

@@ -23,6 +23,7 @@ class Exchange:
     query: dict
     form: dict
     bearer: str | None
+    basic: str | None
     status: int = 0
     challenge: str = ""
     answer: dict = field(default_factory=dict)
@@ -104,7 +105,8 @@ class Tap:
                 if keep:
                     kept += piece
             await writer.drain()
-        except GeneratorExit:
+        except ConnectionError:
+            early.cancel()
             raise
         if keep:
             exchange.answer = json_of(unchunk(kept) if head.chunked else kept)
@@ -125,15 +127,17 @@ async def interruptible(body, gone):
     """The pieces of `body`, until `gone` says that the client hung up."""
     steps = body.__aiter__()
     while True:
-        step = asyncio.ensure_future(steps.__anext__())
-        await asyncio.wait({step, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not step.done() and gone.result() == b"":
-            step.cancel()
-            raise ConnectionError("the client hung up")
+        step = asyncio.ensure_future(anext(steps, None))
         try:
-            yield await step
-        except StopAsyncIteration:
+            await asyncio.wait({step, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not step.done() and gone.result() == b"":
+                raise ConnectionError("the client hung up")
+            piece = await step
+        finally:
+            step.cancel()
+        if piece is None:
             return
+        yield piece
 
 
 def note(owner, head, body):
@@ -148,6 +152,7 @@ def note(owner, head, body):
         query=dict(parse_qsl(target.query)),
         form=dict(parse_qsl(form)),
         bearer=credential if scheme.lower() == "bearer" else None,
+        basic=f"{scheme} {credential}" if scheme.lower() == "basic" else None,
     )
 
 
@@ -170,22 +175,40 @@ def owner_of(port, tap):
                 inode = columns[9]
     if inode is None:
         return "unknown"
+    marks = {}
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            environment = (process / "environ").read_bytes().split(b"\0")
-            mark = next((x for x in environment if x.startswith(b"CLIENT_OWNER=")), None)
-            if mark and holds(process, inode):
-                return mark.partition(b"=")[2].decode()
-        except OSError:
-            continue
+        mark = mark_of(process.name, marks)
+        if mark and holds(process, inode):
+            return mark
     return "unknown"
 
 
+def mark_of(process, marks):
+    """The mark of a process, or of the nearest parent that has one: a program that renames itself
+    (Chromium does) overwrites its environment."""
+    if process in marks or process == "0":
+        return marks.get(process)
+    marks[process] = None
+    home = Path("/proc") / process
+    try:
+        environment = (home / "environ").read_bytes().split(b"\0")
+        parent = (home / "stat").read_text().rpartition(")")[2].split()[1]
+    except OSError:
+        return None
+    own = next((one for one in environment if one.startswith(b"CLIENT_OWNER=")), None)
+    marks[process] = own.partition(b"=")[2].decode() if own else mark_of(parent, marks)
+    return marks[process]
+
+
 def holds(process, inode):
-    for handle in (process / "fd").iterdir():
-        try:
-            if os.readlink(handle) == f"socket:[{inode}]":
-                return True
-        except OSError:
-            continue
-    return False
+    try:
+        return any(names(handle, inode) for handle in (process / "fd").iterdir())
+    except OSError:
+        return False
+
+
+def names(handle, inode):
+    try:
+        return os.readlink(handle) == f"socket:[{inode}]"
+    except OSError:
+        return False

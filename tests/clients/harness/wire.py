@@ -39,6 +39,8 @@ async def pieces(reader, head, *, until_close=False):
     if head.chunked:
         while True:
             line = await reader.readline()
+            if not line:
+                raise ConnectionError("the body was cut short")
             size = int(line.split(b";")[0], 16)
             yield line + await reader.readexactly(size + 2)
             if size == 0:

@@ -32,7 +32,10 @@ async function walk(url) {
         const page = await browser.newPage();
         page.setDefaultTimeout(20_000);
         const complaints = [];
-        page.on('console', message => message.type() === 'error' && complaints.push(message.text()));
+        page.on('console', message => {
+            const { url } = message.location();
+            if (message.type() === 'error' && !url.endsWith('/favicon.ico')) complaints.push(`${message.text()} (${url})`);
+        });
         const opened = await page.goto(url);
         const headers = await opened.allHeaders();
         await page.screenshot({ path: join(theCase.state, 'consent.png'), fullPage: true });
@@ -40,7 +43,7 @@ async function walk(url) {
         await page.waitForSelector('input[name=login]');
         await page.click('button[type=submit]');
         await page.waitForURL(`${theCase.redirect}?*`);
-        return { headers, complaints: complaints.filter(text => !text.includes('favicon')) };
+        return { headers, complaints };
     } finally {
         await browser.close();
     }

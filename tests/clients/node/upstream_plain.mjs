@@ -1,6 +1,7 @@
 // A provider of the kind that GitHub is: plain OAuth 2. Tokens have no expiry and no refresh
 // token; errors come with status 200; answers are form-encoded unless JSON is asked for; the
-// person is at `/user`, the addresses at `/user/emails`; a User-Agent is required there.
+// person is at `/user`, the addresses at `/user/emails`; a User-Agent is required there; a token is
+// ended by a DELETE that the app itself authorizes.
 
 import { createHash, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -56,6 +57,17 @@ async function token(request, response) {
     return response.end(String(new URLSearchParams(answer)));
 }
 
+/** `DELETE /applications/{client_id}/token`: ends one token, with the app's own credentials. */
+async function end(request, response) {
+    let body = '';
+    for await (const chunk of request) body += chunk;
+    const [, basic] = (request.headers.authorization ?? '').split('Basic ');
+    const [, secret] = Buffer.from(basic ?? '', 'base64').toString().split(':');
+    if (secret !== process.env.CLIENT_SECRET) return json(response, 404, { message: 'Not Found' });
+    const known = tokens.delete(JSON.parse(body).access_token);
+    return known ? response.writeHead(204).end() : json(response, 422, { message: 'Validation Failed' });
+}
+
 function json(response, status, value) {
     response.writeHead(status, { 'content-type': 'application/json; charset=utf-8' });
     response.end(JSON.stringify(value));
@@ -73,6 +85,7 @@ createServer((request, response) => {
     const url = new URL(request.url, 'http://127.0.0.1');
     if (url.pathname === '/login/oauth/authorize') return authorize(url, response);
     if (url.pathname === '/login/oauth/access_token') return token(request, response);
+    if (url.pathname === '/applications/gateway/token' && request.method === 'DELETE') return end(request, response);
     if (url.pathname === '/user') return api(request, response, person);
     if (url.pathname === '/user/emails') return api(request, response, emails);
     return json(response, 404, { message: 'Not Found' });

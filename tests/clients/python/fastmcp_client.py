@@ -6,7 +6,11 @@ from pathlib import Path
 
 from fastmcp import Client
 from fastmcp.client.auth import OAuth
-from key_value.aio.stores.filetree import FileTreeStore
+from key_value.aio.stores.filetree import (
+    FileTreeStore,
+    FileTreeV1CollectionSanitizationStrategy,
+    FileTreeV1KeySanitizationStrategy,
+)
 
 from repl import CASE, repl, tool_answer
 
@@ -18,8 +22,13 @@ async def connect():
     global client
     directory = Path(CASE["state"]) / "tokens"
     directory.mkdir(exist_ok=True)
+    store = FileTreeStore(
+        data_directory=directory,
+        key_sanitization_strategy=FileTreeV1KeySanitizationStrategy(directory),
+        collection_sanitization_strategy=FileTreeV1CollectionSanitizationStrategy(directory),
+    )
     auth = OAuth(
-        token_storage=FileTreeStore(data_directory=directory),
+        token_storage=store,
         callback_port=CASE["port"],
         callback_timeout=30,
     )

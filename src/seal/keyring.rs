@@ -383,9 +383,24 @@ fn stranger(header: &str) -> OpenError {
 mod tests {
     use std::io::Write as _;
 
+    use rand::SeedableRng as _;
+    use rand::rngs::StdRng;
+    use serde::{Deserialize, Serialize};
+
     use super::*;
-    use crate::entropy;
-    use crate::oauth::records::SessionId;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Session {
+        id: String,
+    }
+
+    impl Record for Session {
+        const PURPOSE: Purpose = Purpose::SessionId;
+
+        fn expires_at(&self) -> Option<Timestamp> {
+            None
+        }
+    }
 
     #[test]
     fn pieces_of_a_header_encode_side_by_side() {
@@ -404,17 +419,18 @@ mod tests {
     #[test]
     fn data_after_the_record_is_refused() {
         let issuer = Issuer::new("https://mcp.example.com");
-        let ring = Keyring::generate(&issuer, &mut entropy::rng()).unwrap();
-        let open = |content: &str| {
+        let mut rng = StdRng::from_seed([7; 32]);
+        let ring = Keyring::generate(&issuer, &mut rng).unwrap();
+        let mut open = |content: &str| {
             let (header, key) = ring.sealing(Purpose::SessionId).unwrap();
             let mut plaintext = Plaintext::empty();
             plaintext.write_all(content.as_bytes()).unwrap();
-            let wire = key.seal(header, plaintext, &mut entropy::rng()).unwrap();
-            let token = Sealed::<SessionId>::from_wire(wire);
+            let wire = key.seal(header, plaintext, &mut rng).unwrap();
+            let token = Sealed::<Session>::from_wire(wire);
             ring.open(&token, Timestamp::default())
                 .map(|it| it.record.id)
         };
-        let record = r#"{"i":"7c1e","rs":"/mcp"}"#;
+        let record = r#"{"id":"7c1e"}"#;
         assert_eq!(open(record), Ok("7c1e".to_owned()));
         for after in ["x", "{}", ",", "\0", "\u{feff}", record] {
             let refused = open(&format!("{record}{after}"));

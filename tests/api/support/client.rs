@@ -100,7 +100,6 @@ pub struct Client {
 pub struct Tokens {
     pub access: String,
     pub refresh: String,
-    pub whole: Value,
 }
 
 impl Tokens {
@@ -111,7 +110,6 @@ impl Tokens {
         Self {
             access: text("access_token"),
             refresh: text("refresh_token"),
-            whole,
         }
     }
 }

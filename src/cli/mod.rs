@@ -33,7 +33,6 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Try everything on this computer: server, identity provider and MCP server in one
     Demo(DemoArgs),
     /// Let people sign in, and pass their requests on to the MCP server
     Serve(Box<ServeArgs>),

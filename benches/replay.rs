@@ -39,7 +39,10 @@ fn claim(grant: GrantId, attempt: AttemptId) -> Claim {
 fn redeem(store: &MemoryStore) {
     let mut rng = entropy::rng();
     let (grant, attempt) = (GrantId::random(&mut rng), AttemptId::random(&mut rng));
-    assert!(matches!(now(store.claim(claim(grant, attempt))), Ok(Claimed::Granted)));
+    assert!(matches!(
+        now(store.claim(claim(grant, attempt))),
+        Ok(Claimed::Granted)
+    ));
     assert!(matches!(now(store.settle(grant, attempt)), Ok(true)));
 }
 
@@ -59,7 +62,11 @@ fn print_bytes_of_a_claim() -> MemoryStore {
     }
     if let (Some(before), Some(after)) = (before, resident()) {
         let tenths = (after - before) * 10 / MILLION as u64;
-        println!("claim: {}.{} bytes each at 1,000,000 (resident)", tenths / 10, tenths % 10);
+        println!(
+            "claim: {}.{} bytes each at 1,000,000 (resident)",
+            tenths / 10,
+            tenths % 10
+        );
     }
     store
 }
@@ -109,7 +116,10 @@ fn refreshes(criterion: &mut Criterion) {
             },
             |pair| {
                 pair.map(|(attempt, rotation)| {
-                    (now(store.begin_refresh(attempt)), now(store.commit_refresh(rotation)))
+                    (
+                        now(store.begin_refresh(attempt)),
+                        now(store.commit_refresh(rotation)),
+                    )
                 })
             },
             BatchSize::SmallInput,

@@ -28,7 +28,9 @@ const LIMITS: Limits = Limits {
 
 fn options() -> FetcherOptions {
     FetcherOptions {
-        guard: Guard { allow_loopback: true },
+        guard: Guard {
+            allow_loopback: true,
+        },
         ..FetcherOptions::default()
     }
 }
@@ -71,13 +73,19 @@ fn ip(text: &str) -> IpAddr {
 }
 
 fn scripted(answers: &[&[&str]], guard: Guard) -> (GuardedFetcher, Arc<Script>) {
-    let answers = answers.iter().map(|list| list.iter().map(|it| ip(it)).collect());
+    let answers = answers
+        .iter()
+        .map(|list| list.iter().map(|it| ip(it)).collect());
     let script = Arc::new(Script {
         answers: Mutex::new(answers.collect()),
         asked: AtomicUsize::new(0),
     });
     let resolver = Arc::clone(&script) as _;
-    let options = FetcherOptions { guard, resolver, ..FetcherOptions::default() };
+    let options = FetcherOptions {
+        guard,
+        resolver,
+        ..FetcherOptions::default()
+    };
     (fetcher(options), script)
 }
 
@@ -90,14 +98,22 @@ fn is_blocked(outcome: &Result<Fetched, FetchError>) -> bool {
 async fn rebinding_a_name_leads_nowhere() {
     // This computer plays the public address of the first answer.
     let server = Server::start(|_| super::json("{}")).await;
-    let guard = Guard { allow_loopback: true };
+    let guard = Guard {
+        allow_loopback: true,
+    };
     let (fetcher, script) = scripted(&[&["127.0.0.1"], &["10.0.0.1"]], guard);
     let url = format!("http://localhost:{}/c", server.address.port());
     assert!(soon(fetcher.get(&url, LIMITS)).await.is_ok());
-    assert_eq!((script.asked.load(Ordering::SeqCst), server.connections()), (1, 1));
+    assert_eq!(
+        (script.asked.load(Ordering::SeqCst), server.connections()),
+        (1, 1)
+    );
     // No connection was kept: the next fetch is checked again, and the second answer is refused.
     assert!(is_blocked(&soon(fetcher.get(&url, LIMITS)).await));
-    assert_eq!((script.asked.load(Ordering::SeqCst), server.connections()), (2, 1));
+    assert_eq!(
+        (script.asked.load(Ordering::SeqCst), server.connections()),
+        (2, 1)
+    );
 }
 
 // dns-mixed, dns-cname-private, dns-aaaa-mapped, jwks-uri-private: any address that is not public
@@ -128,7 +144,9 @@ async fn names_that_lead_inside_are_refused() {
 // redirect-302, redirect-to-private: never followed; status-201, status-304-uncached: not a document.
 #[tokio::test]
 async fn only_status_200_is_a_document() {
-    for status in [201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 401, 404, 500] {
+    for status in [
+        201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 401, 404, 500,
+    ] {
         let server = Server::start(move |_| {
             Response::builder()
                 .status(status)
@@ -141,7 +159,10 @@ async fn only_status_200_is_a_document() {
         let fetched = get(&server.url("/c")).await.unwrap();
         assert_eq!(fetched.status.as_u16(), status);
         assert_eq!(server.requests(), 1);
-        assert!(matches!(fetched.document(), Err(FetchError::Status(_))), "{status}");
+        assert!(
+            matches!(fetched.document(), Err(FetchError::Status(_))),
+            "{status}"
+        );
     }
 }
 
@@ -154,7 +175,10 @@ async fn bodies_are_capped_while_they_stream() {
     for body in [|| Body::from(vec![b' '; 5121]), endless as fn() -> Body] {
         let server = Server::start(move |_| super::json(body())).await;
         let outcome = get(&server.url("/c")).await;
-        assert_eq!(outcome.unwrap_err(), FetchError::Failed(Failure::TooLarge(5120)));
+        assert_eq!(
+            outcome.unwrap_err(),
+            FetchError::Failed(Failure::TooLarge(5120))
+        );
     }
 }
 
@@ -165,12 +189,18 @@ async fn compressed_answers_are_refused() {
         let server = Server::start(move |request| {
             assert_eq!(request.headers()["accept-encoding"], "identity");
             let mut response = super::json(endless());
-            response.headers_mut().insert("content-encoding", coding.parse().unwrap());
+            response
+                .headers_mut()
+                .insert("content-encoding", coding.parse().unwrap());
             response
         })
         .await;
         let outcome = get(&server.url("/c")).await;
-        assert_eq!(outcome.unwrap_err(), FetchError::Failed(Failure::Encoded), "{coding}");
+        assert_eq!(
+            outcome.unwrap_err(),
+            FetchError::Failed(Failure::Encoded),
+            "{coding}"
+        );
     }
 }
 
@@ -188,7 +218,11 @@ async fn slow_servers_are_given_up() {
         });
         super::json(Body::from_stream(drops))
     };
-    let silent = || super::json(Body::from_stream(futures_util::stream::pending::<io::Result<&str>>()));
+    let silent = || {
+        super::json(Body::from_stream(futures_util::stream::pending::<
+            io::Result<&str>,
+        >()))
+    };
     for answer in [dripping as fn() -> _, silent] {
         let server = Server::start(move |_| answer()).await;
         let outcome = soon(fetcher(options()).get(&server.url("/c"), limits)).await;
@@ -220,7 +254,9 @@ async fn content_type_must_say_json() {
         let server = Server::start(move |_| {
             let mut response = Response::new(Body::from("{}"));
             if let Some(label) = label {
-                response.headers_mut().insert("content-type", label.parse().unwrap());
+                response
+                    .headers_mut()
+                    .insert("content-type", label.parse().unwrap());
             }
             response
         })
@@ -254,13 +290,25 @@ async fn documents_are_judged_after_they_are_fetched() {
     assert!(outcome.is_ok(), "{outcome:?}");
     assert_eq!(requests, 1, "the logo is never fetched");
     let edits: [(&str, Edit); 7] = [
-        ("mismatch", |it| it["client_id"] = json!("https://other.example/client.json")),
-        ("case", |it| it["client_id"] = json!(it["client_id"].as_str().unwrap().to_uppercase())),
-        ("slash", |it| it["client_id"] = json!(format!("{}/", it["client_id"].as_str().unwrap()))),
+        ("mismatch", |it| {
+            it["client_id"] = json!("https://other.example/client.json")
+        }),
+        ("case", |it| {
+            it["client_id"] = json!(it["client_id"].as_str().unwrap().to_uppercase())
+        }),
+        ("slash", |it| {
+            it["client_id"] = json!(format!("{}/", it["client_id"].as_str().unwrap()))
+        }),
         ("secret", |it| it["client_secret"] = json!("x")),
-        ("basic", |it| it["token_endpoint_auth_method"] = json!("client_secret_basic")),
-        ("jwt", |it| it["token_endpoint_auth_method"] = json!("client_secret_jwt")),
-        ("redirects", |it| drop(it.as_object_mut().unwrap().remove("redirect_uris"))),
+        ("basic", |it| {
+            it["token_endpoint_auth_method"] = json!("client_secret_basic")
+        }),
+        ("jwt", |it| {
+            it["token_endpoint_auth_method"] = json!("client_secret_jwt")
+        }),
+        ("redirects", |it| {
+            drop(it.as_object_mut().unwrap().remove("redirect_uris"))
+        }),
     ];
     for (name, edit) in edits {
         assert!(judged(edit).await.0.is_err(), "{name}");
@@ -271,7 +319,11 @@ async fn documents_are_judged_after_they_are_fetched() {
 }
 
 /// A certificate for a name, and the authority that made it.
-fn certificate(name: &str, expired: bool, authority: Option<&rcgen::CertifiedIssuer<'_, rcgen::KeyPair>>) -> Arc<rustls::ServerConfig> {
+fn certificate(
+    name: &str,
+    expired: bool,
+    authority: Option<&rcgen::CertifiedIssuer<'_, rcgen::KeyPair>>,
+) -> Arc<rustls::ServerConfig> {
     let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
     if expired {
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
@@ -283,12 +335,14 @@ fn certificate(name: &str, expired: bool, authority: Option<&rcgen::CertifiedIss
         None => params.self_signed(&key).unwrap(),
     };
     let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(
+        rustls::crypto::aws_lc_rs::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .unwrap()
+    .with_no_client_auth()
+    .with_single_cert(vec![certificate.der().clone()], key)
+    .unwrap();
     Arc::new(config)
 }
 
@@ -300,10 +354,22 @@ async fn certificates_are_verified() {
     let key = rcgen::KeyPair::generate().unwrap();
     let authority = rcgen::CertifiedIssuer::self_signed(params, key).unwrap();
     let rows = [
-        ("good", certificate("localhost", false, Some(&authority)), true),
+        (
+            "good",
+            certificate("localhost", false, Some(&authority)),
+            true,
+        ),
         ("self-signed", certificate("localhost", false, None), false),
-        ("expired", certificate("localhost", true, Some(&authority)), false),
-        ("wrong name", certificate("app.example", false, Some(&authority)), false),
+        (
+            "expired",
+            certificate("localhost", true, Some(&authority)),
+            false,
+        ),
+        (
+            "wrong name",
+            certificate("app.example", false, Some(&authority)),
+            false,
+        ),
     ];
     for (name, tls, accepted) in rows {
         let server = Server::behind(Some(tls), Arc::new(|_| super::json("{}"))).await;
@@ -329,7 +395,9 @@ async fn nothing_is_remembered_between_fetches() {
     let counter = Arc::clone(&answers);
     let server = Server::start(move |_| {
         let mut response = super::json("{}");
-        response.headers_mut().insert("cache-control", "max-age=3600".parse().unwrap());
+        response
+            .headers_mut()
+            .insert("cache-control", "max-age=3600".parse().unwrap());
         if counter.fetch_add(1, Ordering::SeqCst) == 0 {
             *response.status_mut() = axum::http::StatusCode::INTERNAL_SERVER_ERROR;
         }
@@ -351,20 +419,34 @@ async fn fetches_are_budgeted() {
         per_minute_per_host: 3,
         ..BudgetLimits::default()
     };
-    let fetcher = fetcher(FetcherOptions { budget, ..options() });
+    let fetcher = fetcher(FetcherOptions {
+        budget,
+        ..options()
+    });
     let url = server.url("/c");
     for _ in 0..3 {
         assert!(fetcher.get(&url, LIMITS).await.is_ok());
     }
-    assert!(matches!(fetcher.get(&url, LIMITS).await, Err(FetchError::Busy(_))));
+    assert!(matches!(
+        fetcher.get(&url, LIMITS).await,
+        Err(FetchError::Busy(_))
+    ));
     assert_eq!(server.requests(), 3);
 }
 
 #[tokio::test]
 async fn unsafe_urls_are_refused_before_anything_is_asked() {
     let (fetcher, script) = scripted(&[], Guard::default());
-    for url in ["http://app.example/c", "https://127.0.0.1/c", "https://localhost/c", "file:///etc/passwd"] {
-        assert!(matches!(fetcher.get(url, LIMITS).await, Err(FetchError::Url(_))), "{url}");
+    for url in [
+        "http://app.example/c",
+        "https://127.0.0.1/c",
+        "https://localhost/c",
+        "file:///etc/passwd",
+    ] {
+        assert!(
+            matches!(fetcher.get(url, LIMITS).await, Err(FetchError::Url(_))),
+            "{url}"
+        );
     }
     assert_eq!(script.asked.load(Ordering::SeqCst), 0);
 }
@@ -380,21 +462,42 @@ const TESTED: [(&str, &str); 27] = [
     ("status-201", "only_status_200_is_a_document"),
     ("status-304-uncached", "only_status_200_is_a_document"),
     ("body-5121", "bodies_are_capped_while_they_stream"),
-    ("body-chunked-endless", "bodies_are_capped_while_they_stream"),
+    (
+        "body-chunked-endless",
+        "bodies_are_capped_while_they_stream",
+    ),
     ("gzip-bomb", "compressed_answers_are_refused"),
     ("slow-1-byte-s", "slow_servers_are_given_up"),
     ("no-reply", "slow_servers_are_given_up"),
     ("html", "content_type_must_say_json"),
-    ("client-id-mismatch", "documents_are_judged_after_they_are_fetched"),
-    ("client-id-case", "documents_are_judged_after_they_are_fetched"),
-    ("has-client-secret", "documents_are_judged_after_they_are_fetched"),
-    ("auth-method-secret", "documents_are_judged_after_they_are_fetched"),
-    ("redirect-uris-missing", "documents_are_judged_after_they_are_fetched"),
+    (
+        "client-id-mismatch",
+        "documents_are_judged_after_they_are_fetched",
+    ),
+    (
+        "client-id-case",
+        "documents_are_judged_after_they_are_fetched",
+    ),
+    (
+        "has-client-secret",
+        "documents_are_judged_after_they_are_fetched",
+    ),
+    (
+        "auth-method-secret",
+        "documents_are_judged_after_they_are_fetched",
+    ),
+    (
+        "redirect-uris-missing",
+        "documents_are_judged_after_they_are_fetched",
+    ),
     ("dup-key", "documents_are_judged_after_they_are_fetched"),
     ("tls-self-signed", "certificates_are_verified"),
     ("tls-expired", "certificates_are_verified"),
     ("tls-wrong-name", "certificates_are_verified"),
-    ("logo-uri-private", "documents_are_judged_after_they_are_fetched"),
+    (
+        "logo-uri-private",
+        "documents_are_judged_after_they_are_fetched",
+    ),
     ("jwks-uri-private", "names_that_lead_inside_are_refused"),
     ("error-cached", "nothing_is_remembered_between_fetches"),
     ("via-env-proxy", "proxies_of_the_environment_are_ignored"),
@@ -403,7 +506,12 @@ const TESTED: [(&str, &str); 27] = [
 #[test]
 fn every_fetch_behaviour_of_the_corpus_has_a_test() {
     let corpus = corpus();
-    let ids: BTreeSet<_> = corpus["fetches"].as_array().unwrap().iter().map(|case| case["id"].as_str().unwrap()).collect();
+    let ids: BTreeSet<_> = corpus["fetches"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|case| case["id"].as_str().unwrap())
+        .collect();
     let tested: BTreeSet<_> = TESTED.iter().map(|(id, _)| *id).collect();
     assert_eq!(ids, tested);
     let source = concat!(include_str!("fetching.rs"), include_str!("trusted.rs"));

@@ -17,7 +17,9 @@ fn addresses_of_the_corpus_are_judged_as_they_should() {
         let allowed = Guard::default().check_ip(ip).is_ok();
         assert_eq!(allowed, case["expect"] == "allow", "{case}");
         // The switch of development opens this computer and nothing else.
-        let development = Guard { allow_loopback: true };
+        let development = Guard {
+            allow_loopback: true,
+        };
         let opened = development.check_ip(ip).is_ok();
         assert_eq!(opened, allowed || ip.is_loopback(), "{case}");
     }
@@ -31,7 +33,11 @@ fn urls_of_the_corpus_are_judged_as_they_should() {
     for case in cases {
         let url = case["input"].as_str().unwrap();
         let outcome = Guard::default().check_url(url);
-        assert_eq!(outcome.is_ok(), case["expect"] == "accept-syntax", "{case}: {outcome:?}");
+        assert_eq!(
+            outcome.is_ok(),
+            case["expect"] == "accept-syntax",
+            "{case}: {outcome:?}"
+        );
         if let Ok(parsed) = outcome {
             assert_eq!(parsed.as_str(), url);
         }
@@ -40,11 +46,21 @@ fn urls_of_the_corpus_are_judged_as_they_should() {
 
 #[test]
 fn loopback_of_development_is_by_name_or_address_and_nothing_else() {
-    let development = Guard { allow_loopback: true };
+    let development = Guard {
+        allow_loopback: true,
+    };
     for url in [
-        "http://localhost.evil.example/c", "http://127.0.0.1.nip.io/c", "http://app.example/c", "http://10.0.0.1/c",
-        "http://169.254.169.254/c", "http://[::ffff:127.0.0.1]/c", "http://0.0.0.0/c", "ftp://localhost/c",
-        "https://foo.localhost/c", "https://app.example:8443/c", "http://u@localhost/c",
+        "http://localhost.evil.example/c",
+        "http://127.0.0.1.nip.io/c",
+        "http://app.example/c",
+        "http://10.0.0.1/c",
+        "http://169.254.169.254/c",
+        "http://[::ffff:127.0.0.1]/c",
+        "http://0.0.0.0/c",
+        "ftp://localhost/c",
+        "https://foo.localhost/c",
+        "https://app.example:8443/c",
+        "http://u@localhost/c",
     ] {
         assert!(development.check_url(url).is_err(), "{url}");
     }

@@ -25,19 +25,32 @@ async fn plain_http_goes_no_further_than_this_computer() {
     let server = Server::start(|_| super::json("{}")).await;
     let client = client(TrustedOptions::default());
     assert_eq!(get(&client, &server.url("/")).await.unwrap().status, 200);
-    for url in ["http://idp.example/", "http://10.0.0.1/", "http://localhost.example/", "ftp://localhost/"] {
-        assert_eq!(get(&client, url).await.unwrap_err(), Failure::NotConfidential, "{url}");
+    for url in [
+        "http://idp.example/",
+        "http://10.0.0.1/",
+        "http://localhost.example/",
+        "ftp://localhost/",
+    ] {
+        assert_eq!(
+            get(&client, url).await.unwrap_err(),
+            Failure::NotConfidential,
+            "{url}"
+        );
     }
 }
 
 #[tokio::test]
 async fn redirects_are_answers() {
     let server = Server::start(|_| {
-        let response = Response::builder().status(302).header("location", "/elsewhere");
+        let response = Response::builder()
+            .status(302)
+            .header("location", "/elsewhere");
         response.body(Body::empty()).unwrap()
     })
     .await;
-    let answer = get(&client(TrustedOptions::default()), &server.url("/")).await.unwrap();
+    let answer = get(&client(TrustedOptions::default()), &server.url("/"))
+        .await
+        .unwrap();
     assert_eq!((answer.status.as_u16(), server.requests()), (302, 1));
 }
 
@@ -46,11 +59,20 @@ async fn redirects_are_answers() {
 async fn bodies_are_capped() {
     let client = client(TrustedOptions::default());
     let full = Server::start(|_| super::json(vec![b' '; 1 << 20])).await;
-    assert_eq!(get(&client, &full.url("/")).await.unwrap().body.len(), 1 << 20);
+    assert_eq!(
+        get(&client, &full.url("/")).await.unwrap().body.len(),
+        1 << 20
+    );
     let over = Server::start(|_| super::json(vec![b' '; (1 << 20) + 1])).await;
-    assert_eq!(get(&client, &over.url("/")).await.unwrap_err(), Failure::TooLarge(1 << 20));
+    assert_eq!(
+        get(&client, &over.url("/")).await.unwrap_err(),
+        Failure::TooLarge(1 << 20)
+    );
     let endless = Server::start(|_| super::json(endless())).await;
-    assert_eq!(get(&client, &endless.url("/")).await.unwrap_err(), Failure::TooLarge(1 << 20));
+    assert_eq!(
+        get(&client, &endless.url("/")).await.unwrap_err(),
+        Failure::TooLarge(1 << 20)
+    );
 }
 
 // F37
@@ -77,7 +99,9 @@ async fn answers_and_failures_show_no_content() {
     let client = client(TrustedOptions::default());
     let answer = get(&client, &server.url("/?code=S3CRET")).await.unwrap();
     assert!(!format!("{answer:?}").contains("S3CRET"));
-    let failure = get(&client, "http://127.0.0.1:1/?code=S3CRET").await.unwrap_err();
+    let failure = get(&client, "http://127.0.0.1:1/?code=S3CRET")
+        .await
+        .unwrap_err();
     assert!(!format!("{failure:?} {failure}").contains("S3CRET"));
 }
 
@@ -96,14 +120,30 @@ async fn proxies_of_the_environment_are_ignored() {
     let proxy = Server::start(|_| super::json("{}")).await;
     let url = format!("http://{}", proxy.address);
     let mut child = tokio::process::Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "api::net::trusted::proxies_of_the_environment_are_ignored"]);
-    child.env(CHILD, "1").env_remove("NO_PROXY").env_remove("no_proxy");
-    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+    child.args([
+        "--exact",
+        "api::net::trusted::proxies_of_the_environment_are_ignored",
+    ]);
+    child
+        .env(CHILD, "1")
+        .env_remove("NO_PROXY")
+        .env_remove("no_proxy");
+    for name in [
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ] {
         child.env(name, &url);
     }
     let output = soon(child.kill_on_drop(true).output()).await.unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}"
+    );
     assert_eq!(proxy.connections(), 0);
 }
 

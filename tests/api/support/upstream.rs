@@ -19,7 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use mcp_oauth::time::{Clock, SystemClock};
+use mcp_oauth::time::Clock;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
@@ -210,11 +210,6 @@ impl Drop for FakeUpstream {
 }
 
 impl FakeUpstream {
-    /// Starts a provider that goes by the time of day.
-    pub async fn start() -> Self {
-        Self::start_at(Arc::new(SystemClock::start())).await
-    }
-
     /// Starts a provider that goes by a clock.
     pub async fn start_at(clock: Arc<dyn Clock>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -25,7 +25,7 @@ fn accepts(set: &Value, token: &str) -> bool {
 fn run(file: &Value) -> (BTreeMap<&'static str, usize>, Vec<String>) {
     let (mut counts, mut disagreements) = (BTreeMap::new(), Vec::new());
     for group in file["testGroups"].as_array().unwrap() {
-        let key = group.get("public").unwrap_or(&group["private"]);
+        let key = group.get("public").unwrap_or_else(|| &group["private"]);
         let set = match key.get("keys") {
             Some(_) => key.clone(),
             None => serde_json::json!({ "keys": [key] }),
@@ -60,10 +60,7 @@ fn wycheproof_signatures_are_judged_as_they_should() {
         "../../vectors/wycheproof/json_web_signature_test.json"
     ));
     let (counts, disagreements) = run(&file);
-    assert_eq!(
-        counts,
-        BTreeMap::from([("accepted", 32), ("refused", 369)])
-    );
+    assert_eq!(counts, BTreeMap::from([("accepted", 32), ("refused", 369)]));
     assert_eq!(
         disagreements,
         [

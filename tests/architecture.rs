@@ -115,6 +115,16 @@ mod architecture {
     }
 
     #[test]
+    fn documents_name_commands_that_exist() {
+        let tracked = tree::tracked();
+        let unknown: Vec<String> = tree::documents()
+            .iter()
+            .flat_map(|(path, text)| documents::commands(path, text, &tracked))
+            .collect();
+        assert_none(&unknown);
+    }
+
+    #[test]
     fn configuration_in_the_readme_is_accepted() {
         let text = documents::block(&tree::read("README.md"), "config").unwrap();
         let secret = tempfile::NamedTempFile::new().unwrap();

@@ -84,14 +84,29 @@ fn extra_ca(path: Option<&Path>, at: &KeyPath, report: &mut Report<'_>) -> Optio
 
 impl Upstreams {
     fn add(&mut self, name: String, raw: &RawUpstream, at: &KeyPath, report: &mut Report<'_>) {
-        let default = format!("/callback/{name}");
-        let callback_path = raw.callback_path.clone().unwrap_or(default);
         let secrets = Secrets {
             client_secret: None,
             extra_ca: extra_ca(raw.extra_ca_file.as_deref(), at, report),
         };
-        match raw.clone().resolve(UpstreamName::new(&name), secrets) {
-            Ok(settings) => self.settings.push(settings),
+        let mut known = Known {
+            callback_path: raw
+                .callback_path
+                .clone()
+                .unwrap_or_else(|| format!("/callback/{name}")),
+            exchange: raw.exchange.unwrap_or_default(),
+            tells_groups: raw.groups_claim.is_some(),
+            name,
+        };
+        match raw.clone().resolve(UpstreamName::new(&known.name), secrets) {
+            Ok(settings) => {
+                // A preset may say more than was written.
+                known
+                    .callback_path
+                    .clone_from(&settings.profile().callback_path);
+                known.exchange = settings.profile().exchange;
+                known.tells_groups = settings.groups_claim().is_some();
+                self.settings.push(settings);
+            }
             Err(problems) => {
                 for problem in problems {
                     let path = at.key(&problem.key);
@@ -101,12 +116,7 @@ impl Upstreams {
                 }
             }
         }
-        self.known.push(Known {
-            name,
-            exchange: raw.exchange.unwrap_or_default(),
-            callback_path,
-            tells_groups: raw.groups_claim.is_some(),
-        });
+        self.known.push(known);
     }
 
     pub(super) fn is_empty(&self) -> bool {

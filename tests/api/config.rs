@@ -3,6 +3,7 @@
 mod command;
 mod layers;
 mod problems;
+mod watch;
 
 use std::time::Duration;
 

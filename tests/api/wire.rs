@@ -9,7 +9,7 @@ use super::support::client::{Client, hidden};
 use super::support::world::{World, form_request};
 
 /// A token request with the secret in the header.
-pub fn with_basic(client: &Client, secret: &str, form: &[(&str, &str)]) -> Request<Body> {
+pub(crate) fn with_basic(client: &Client, secret: &str, form: &[(&str, &str)]) -> Request<Body> {
     let pair = format!("{}:{secret}", client.client_id);
     let mut request = form_request("/token", form);
     let value = format!(

@@ -79,10 +79,6 @@ impl Server {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    pub(super) fn directory(&self) -> &Path {
-        self.directory.path()
-    }
-
     /// Ends the server as `kill -9` does.
     pub(super) fn kill(&mut self) {
         let _ = self.child.kill();

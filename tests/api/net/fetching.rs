@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -518,5 +518,4 @@ fn every_fetch_behaviour_of_the_corpus_has_a_test() {
     for (id, test) in TESTED {
         assert!(source.contains(&format!("fn {test}(")), "{id}: {test}");
     }
-    let _ = Ipv4Addr::LOCALHOST;
 }

@@ -3,7 +3,7 @@
 use mcp_oauth::net::Guard;
 use serde_json::Value;
 
-pub fn corpus() -> Value {
+pub(crate) fn corpus() -> Value {
     serde_json::from_str(include_str!("../../vectors/ssrf/cases.json")).unwrap()
 }
 

@@ -399,7 +399,7 @@ async fn nothing_is_remembered_between_fetches() {
             .headers_mut()
             .insert("cache-control", "max-age=3600".parse().unwrap());
         if counter.fetch_add(1, Ordering::SeqCst) == 0 {
-            *response.status_mut() = axum::http::StatusCode::INTERNAL_SERVER_ERROR;
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         }
         response
     })

@@ -25,11 +25,7 @@ use crate::time::{Clock as _, SystemClock};
 /// OAuth 2.1 in front of a remote MCP server: stateless, sealed tokens, no database
 #[derive(Debug, Parser)]
 #[command(name = "mcp-oauth", version, max_term_width = 100)]
-#[command(
-    propagate_version = true,
-    subcommand_required = true,
-    arg_required_else_help = true
-)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -37,7 +33,6 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Try everything on this computer: server, identity provider and MCP server in one
     Demo(DemoArgs),
     /// Let people sign in, and pass their requests on to the MCP server
     Serve(Box<ServeArgs>),
@@ -152,6 +147,21 @@ fn token(args: &TokenArgs, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     .map_err(|error| Failure::Failed(error.into()))
 }
 
+/// Every command that there is, from the program itself to each last subcommand.
+pub fn commands() -> Vec<Vec<String>> {
+    fn below(command: &clap::Command, path: &[String], found: &mut Vec<Vec<String>>) {
+        found.push(path.to_vec());
+        for command in command.get_subcommands() {
+            let path = [path, &[command.get_name().to_owned()]].concat();
+            below(command, &path, found);
+        }
+    }
+
+    let mut found = Vec::new();
+    below(&Cli::command(), &[], &mut found);
+    found
+}
+
 /// The help of a command, as `--help` prints it: `["config", "check"]`.
 pub fn help(path: &[&str]) -> Option<String> {
     let mut command = Cli::command();
@@ -196,10 +206,12 @@ fn report(failure: &Failure, err: &mut dyn Write) -> Exit {
 
 /// `error: …` with a line for each cause.
 fn with_causes(error: &dyn Error) -> String {
+    use std::fmt::Write as _;
+
     let mut lines = format!("error: {error}\n");
     let mut cause = error.source();
     while let Some(error) = cause {
-        lines.extend(["  caused by: ", &error.to_string(), "\n"]);
+        let _ = writeln!(lines, "  caused by: {error}");
         cause = error.source();
     }
     lines

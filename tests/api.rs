@@ -13,6 +13,7 @@ mod api {
     mod gateway;
     mod limits;
     mod metadata;
+    mod net;
     mod refresh;
     mod replay;
     mod replay_model;

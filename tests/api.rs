@@ -5,6 +5,7 @@ mod api {
     mod authorize;
     mod callback;
     mod cli_keys;
+    mod cli_providers;
     mod code;
     mod config;
     mod consent;

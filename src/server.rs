@@ -17,7 +17,9 @@ use crate::gateway::{self, Gateway, GatewayError, GatewayParts, Patience, Stoppi
 use crate::http::documents::Fetch;
 use crate::http::{App, AppParts, routes};
 use crate::listen;
-use crate::net::{ClientError, FetcherOptions, Guard, GuardedFetcher};
+use crate::net::{
+    ClientError, FetcherOptions, Guard, GuardedFetcher, TrustedClient, TrustedOptions,
+};
 use crate::oauth::names::{InstanceId, Secret, UpstreamName};
 use crate::oauth::resource::{Carries, ResourceRule, Resources};
 use crate::replay::memory::MemoryStore;
@@ -209,6 +211,11 @@ impl Server {
         Ok(())
     }
 
+    /// What was revoked, to be told when the configuration changes.
+    pub fn revocations(&self) -> Arc<Revocations> {
+        Arc::clone(&self.app.revocations)
+    }
+
     /// What each deployment gets, in the words of the configured mode; for the log at start.
     pub fn guarantees(&self) -> Guarantees {
         Guarantees::of(&self.app.config.replay.store)
@@ -303,8 +310,11 @@ fn upstreams(
     clock: &Arc<dyn Clock>,
 ) -> Result<BTreeMap<UpstreamName, Arc<dyn Upstream>>, StartError> {
     let mut all = BTreeMap::new();
+    let http = TrustedClient::new(TrustedOptions::default())?;
     for settings in &config.upstreams {
-        let upstream = crate::upstream::build(settings.clone(), Arc::clone(clock))?;
+        let callback_url = config.public_url.join(&settings.profile().callback_path);
+        let clock = Arc::clone(clock);
+        let upstream = crate::upstream::build(settings.clone(), callback_url, &http, clock)?;
         all.insert(upstream.profile().name.clone(), upstream);
     }
     Ok(all)

@@ -5,13 +5,16 @@ mod api {
     mod authorize;
     mod callback;
     mod cli_keys;
+    mod cli_providers;
     mod code;
     mod config;
     mod consent;
+    mod demo;
     mod documents;
     mod gateway;
     mod limits;
     mod metadata;
+    mod net;
     mod refresh;
     mod replay;
     mod replay_model;
@@ -25,5 +28,6 @@ mod api {
     mod seal_samples;
     mod seal_vectors;
     mod support;
+    mod upstream;
     mod wire;
 }

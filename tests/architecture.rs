@@ -44,7 +44,13 @@ mod architecture {
         assert_none(&complaints(rules::homes));
     }
 
-    // Incident mcp-remote CVE-2025-6514.
+    // N24
+    #[test]
+    fn nothing_hangs_on_the_user_agent() {
+        assert_none(&complaints(rules::user_agent));
+    }
+
+    // N17
     #[test]
     fn nothing_starts_a_process() {
         assert_none(&complaints(rules::processes));
@@ -76,6 +82,18 @@ mod architecture {
     }
 
     #[test]
+    fn every_file_is_reached_by_a_mod() {
+        let mut sources = tree::sources("src");
+        // Other folders of `tests` are packages and suites of their own.
+        sources.extend(tree::sources("tests").into_iter().filter(|source| {
+            ["tests/api", "tests/architecture"]
+                .iter()
+                .any(|start| source.path.starts_with(start))
+        }));
+        assert_none(&rules::orphans(&sources));
+    }
+
+    #[test]
     fn top_level_holds_only_what_belongs_there() {
         assert_none(&rules::top_level(&tree::tracked()));
     }
@@ -94,6 +112,16 @@ mod architecture {
             .flat_map(|(path, text)| documents::links(path, text, &tracked))
             .collect();
         assert_none(&broken);
+    }
+
+    #[test]
+    fn documents_name_commands_that_exist() {
+        let tracked = tree::tracked();
+        let unknown: Vec<String> = tree::documents()
+            .iter()
+            .flat_map(|(path, text)| documents::commands(path, text, &tracked))
+            .collect();
+        assert_none(&unknown);
     }
 
     #[test]

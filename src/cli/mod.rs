@@ -1,7 +1,9 @@
 //! The command line: one file per command, the words around them, and what a shell gets back.
 
 pub mod config;
+pub mod demo;
 pub mod keys;
+pub mod providers;
 pub mod serve;
 pub mod token;
 
@@ -13,7 +15,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use self::config::ConfigArgs;
+use self::demo::DemoArgs;
 use self::keys::KeysArgs;
+use self::providers::ProvidersArgs;
 use self::serve::ServeArgs;
 use self::token::{Deployment, TokenArgs};
 use crate::config::{Flags, Problems};
@@ -23,11 +27,7 @@ use crate::time::{Clock as _, SystemClock};
 /// OAuth 2.1 in front of a remote MCP server: stateless, sealed tokens, no database
 #[derive(Debug, Parser)]
 #[command(name = "mcp-oauth", version, max_term_width = 100)]
-#[command(
-    propagate_version = true,
-    subcommand_required = true,
-    arg_required_else_help = true
-)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -35,12 +35,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(DemoArgs),
     /// Let people sign in, and pass their requests on to the MCP server
     Serve(Box<ServeArgs>),
     /// Make, list, rotate, retire and revoke root keys
     Keys(KeysArgs),
     /// Check and show the configuration
     Config(ConfigArgs),
+    /// Look up the presets of providers, and what to register there
+    Providers(ProvidersArgs),
     /// Look into a token
     Token(TokenArgs),
 }
@@ -107,9 +110,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
         Err(error) => return explain(&error, terminal),
     };
     let done = match command {
+        Command::Demo(args) => demo::run(&args, terminal),
         Command::Serve(args) => serve::run(&args, terminal),
         Command::Keys(args) => keys(&args, terminal),
         Command::Config(args) => config::run(&args, terminal),
+        Command::Providers(args) => providers::run(&args, terminal),
         Command::Token(args) => token(&args, terminal),
     };
     match done {
@@ -145,6 +150,21 @@ fn token(args: &TokenArgs, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
         &mut entropy::rng(),
     )
     .map_err(|error| Failure::Failed(error.into()))
+}
+
+/// Every command that there is, from the program itself to each last subcommand.
+pub fn commands() -> Vec<Vec<String>> {
+    fn below(command: &clap::Command, path: &[String], found: &mut Vec<Vec<String>>) {
+        found.push(path.to_vec());
+        for command in command.get_subcommands() {
+            let path = [path, &[command.get_name().to_owned()]].concat();
+            below(command, &path, found);
+        }
+    }
+
+    let mut found = Vec::new();
+    below(&Cli::command(), &[], &mut found);
+    found
 }
 
 /// The help of a command, as `--help` prints it: `["config", "check"]`.
@@ -191,10 +211,12 @@ fn report(failure: &Failure, err: &mut dyn Write) -> Exit {
 
 /// `error: …` with a line for each cause.
 fn with_causes(error: &dyn Error) -> String {
+    use std::fmt::Write as _;
+
     let mut lines = format!("error: {error}\n");
     let mut cause = error.source();
     while let Some(error) = cause {
-        lines.extend(["  caused by: ", &error.to_string(), "\n"]);
+        let _ = writeln!(lines, "  caused by: {error}");
         cause = error.source();
     }
     lines

@@ -27,6 +27,8 @@ pub(super) enum Kind {
     Choices(&'static [&'static str]),
     /// Header names with secret values; has a twin `…_file`.
     Headers,
+    /// Names with text.
+    Texts,
     /// Tables `{ <name> = "…", before = "…" }`.
     Epochs(&'static str),
 }
@@ -50,7 +52,8 @@ impl Key {
 
     /// Whether the environment can set it.
     pub(super) fn has_variable(&self) -> bool {
-        !self.path.contains("[]") && !matches!(self.kind, Kind::Headers | Kind::Epochs(_))
+        !self.path.contains("[]")
+            && !matches!(self.kind, Kind::Headers | Kind::Texts | Kind::Epochs(_))
     }
 
     /// The places in the tree that this key stands for.
@@ -136,6 +139,44 @@ pub(super) const KEYS: &[Key] = &[
     key("upstreams.*.revoke_upstream", Kind::Boolean, "Whether a revocation here is passed on even where it ends the person's other sessions too").or("false"),
     key("upstreams.*.groups_claim", Kind::Text, "The claim that lists a person's groups"),
     key("upstreams.*.extra_ca_file", Kind::Path, "A further certificate authority (PEM) for this provider"),
+    key("upstreams.*.host", Kind::Text, "Host of the provider, for presets whose URLs need one"),
+    key("upstreams.*.domain", Kind::Text, "Domain at the provider, likewise"),
+    key("upstreams.*.tenant", Kind::Text, "Tenant at the provider, likewise"),
+    key("upstreams.*.realm", Kind::Text, "Realm at the provider, likewise"),
+    key("upstreams.*.as_id", Kind::Text, "Authorization server at the provider, likewise"),
+    key("upstreams.*.display", Kind::Text, "What people call the provider"),
+    key("upstreams.*.issuer_aliases", Kind::List, "Other spellings of the issuer in its ID tokens"),
+    key("upstreams.*.authorize_url", Kind::Url, "Where the browser is sent, for `oauth2`; with `oidc` discovery says"),
+    key("upstreams.*.token_url", Kind::Url, "Where codes are exchanged, likewise"),
+    key("upstreams.*.refresh_url", Kind::Url, "Where refresh tokens are used, if not there"),
+    key("upstreams.*.userinfo_url", Kind::Url, "Where a person's identity is read"),
+    key("upstreams.*.userinfo_method", Kind::Choice(&["GET", "POST"]), "With which method"),
+    key("upstreams.*.userinfo_query", Kind::Text, "With which GraphQL query, for `identity = \"graphql\"`"),
+    key("upstreams.*.email_url", Kind::Url, "Where e-mail addresses are listed, in GitHub's shape"),
+    key("upstreams.*.introspection_url", Kind::Url, "Where tokens are introspected (RFC 7662), for `identity = \"introspect\"`"),
+    key("upstreams.*.revocation_url", Kind::Url, "Where tokens are revoked"),
+    key("upstreams.*.revocation_style", Kind::Choice(&["rfc7009", "bearer-self", "github", "none"]), "How tokens are revoked there"),
+    key("upstreams.*.revocation_scope", Kind::Choice(&["token", "all"]), "What that ends: the one token, or more"),
+    key("upstreams.*.pkce", Kind::Choice(&["required", "supported", "optional", "none", "unknown"]), "Whether the provider knows PKCE"),
+    key("upstreams.*.send_pkce", Kind::Boolean, "Whether it is sent PKCE, where that does not settle it"),
+    key("upstreams.*.client_auth", Kind::Choice(&["post", "basic", "either", "none"]), "How this server authenticates there; `either` follows discovery"),
+    key("upstreams.*.token_body", Kind::Choice(&["form", "json"]), "How token requests are written"),
+    key("upstreams.*.token_headers", Kind::Texts, "Further headers of token requests"),
+    key("upstreams.*.api_headers", Kind::Texts, "Further headers of identity requests"),
+    key("upstreams.*.scope_param", Kind::Text, "Name of the scope parameter; empty for none"),
+    key("upstreams.*.scope_sep", Kind::Text, "What separates scopes"),
+    key("upstreams.*.authorize_params", Kind::Texts, "Further parameters of the authorization request"),
+    key("upstreams.*.account_params", Kind::Texts, "The same when a person asks for another account"),
+    key("upstreams.*.repeat_scope", Kind::Boolean, "Whether token requests repeat the scope"),
+    key("upstreams.*.repeat_redirect_uri", Kind::Boolean, "Whether refreshes repeat the callback"),
+    key("upstreams.*.token_path", Kind::List, "Members of the answer that may hold the tokens; the empty word is the answer itself"),
+    key("upstreams.*.refused_errors", Kind::List, "Errors by which the provider refuses for good, besides the standard ones"),
+    key("upstreams.*.identity", Kind::Choice(&["id_token", "userinfo", "token_response", "graphql", "introspect"]), "Where a person's identity is read"),
+    key("upstreams.*.subject", Kind::Text, "Path of the id that never changes for a person; several joined by `+`"),
+    key("upstreams.*.email", Kind::Text, "Path of the e-mail address"),
+    key("upstreams.*.email_verified", Kind::Text, "Path of what says that it is verified"),
+    key("upstreams.*.username", Kind::Text, "Path of the name that a person goes by"),
+    key("upstreams.*.code_ttl_s", Kind::Integer, "How many seconds the provider's codes live"),
 
     key("resources[].path", Kind::Text, "Public path. `public_url` and this are the URL that people add to their client; empty is the origin itself"),
     key("resources[].backend", Kind::Url, "The MCP server behind it"),

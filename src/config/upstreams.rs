@@ -1,13 +1,17 @@
 //! `[upstreams.NAME]`: names, references and callbacks. What a provider needs is judged by the
 //! upstream's own room.
 
+use std::path::Path;
+
 use super::Resource;
 use super::problem::{Report, did_you_mean};
 use super::reader::read;
 use super::resources::{self, is_clean_path};
+use super::secrets::error_in_words;
 use super::tree::{KeyPath, Node};
 use crate::oauth::names::UpstreamName;
-use crate::upstream::{ExchangeAt, RawUpstream, Settings};
+pub(super) use crate::upstream::RawUpstream;
+use crate::upstream::{ExchangeAt, Secrets, Settings};
 
 /// The upstreams as far as other sections must know them.
 pub(super) struct Upstreams {
@@ -64,26 +68,61 @@ fn check_name(name: &str, at: &KeyPath, report: &mut Report<'_>) {
     }
 }
 
+fn extra_ca(path: Option<&Path>, at: &KeyPath, report: &mut Report<'_>) -> Option<Vec<u8>> {
+    let path = path?;
+    match std::fs::read(path) {
+        Ok(pem) => Some(pem),
+        Err(error) => {
+            let (shown, why) = (path.display(), error_in_words(&error));
+            let message = format!("cannot read `{shown}`: {why}");
+            let hint = "paths are relative to the working directory";
+            report.error(&at.key("extra_ca_file"), message, hint);
+            None
+        }
+    }
+}
+
 impl Upstreams {
     fn add(&mut self, name: String, raw: &RawUpstream, at: &KeyPath, report: &mut Report<'_>) {
-        let default = format!("/callback/{name}");
-        let callback_path = raw.callback_path.clone().unwrap_or(default);
-        let resolved = raw.clone().resolve(&name);
-        match resolved {
-            Ok(settings) => self.settings.push(settings),
+        let secrets = Secrets {
+            client_secret: None,
+            extra_ca: extra_ca(raw.extra_ca_file.as_deref(), at, report),
+        };
+        let mut known = Known {
+            callback_path: raw
+                .callback_path
+                .clone()
+                .unwrap_or_else(|| format!("/callback/{name}")),
+            exchange: raw.exchange.unwrap_or_default(),
+            tells_groups: raw.groups_claim.is_some(),
+            name,
+        };
+        match raw.clone().resolve(UpstreamName::new(&known.name), secrets) {
+            Ok(settings) => {
+                // In a shared tenant, anybody can write any address.
+                if raw.trust_email == Some(true) && !settings.trusts_email() {
+                    let message = "addresses in a shared tenant cannot be trusted";
+                    let hint = "name your own tenant, or use allow_subjects or allow_groups";
+                    report.error(&at.key("trust_email"), message, hint);
+                }
+                // A preset may say more than was written.
+                known
+                    .callback_path
+                    .clone_from(&settings.profile().callback_path);
+                known.exchange = settings.profile().exchange;
+                known.tells_groups = settings.groups_claim().is_some();
+                self.settings.push(settings);
+            }
             Err(problems) => {
                 for problem in problems {
-                    let message = format!("`{}` {}", problem.key, problem.message);
-                    report.error(&at.key(problem.key), message, problem.hint);
+                    let path = at.key(&problem.key);
+                    if !report.is_faulty(&path) {
+                        report.add(&path, problem.message, problem.hint);
+                    }
                 }
             }
         }
-        self.known.push(Known {
-            name,
-            exchange: raw.exchange,
-            callback_path,
-            tells_groups: raw.groups_claim.is_some(),
-        });
+        self.known.push(known);
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -20,7 +20,7 @@ const NAME: &str = "demo";
 pub(super) fn write(
     mcp_url: &str,
     provider: &str,
-    out: &mut (dyn Write + Send),
+    out: &mut dyn Write,
     paint: Paint,
 ) -> io::Result<()> {
     writeln!(
@@ -40,6 +40,13 @@ pub(super) fn write(
         paint,
         "Sign in as",
         &format!("Alice or Bob, without password, at {provider}"),
+    )?;
+
+    row(
+        out,
+        paint,
+        "Root keys",
+        "keys/ in this folder: clients stay registered over restarts",
     )?;
 
     writeln!(
@@ -70,7 +77,7 @@ pub(super) fn write(
     )
 }
 
-fn row(out: &mut (dyn Write + Send), paint: Paint, label: &str, text: &str) -> io::Result<()> {
+fn row(out: &mut dyn Write, paint: Paint, label: &str, text: &str) -> io::Result<()> {
     writeln!(out, "  {}  {text}", paint.soft(&format!("{label:<11}")))
 }
 

@@ -26,13 +26,18 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
+use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use self::backend::{Backend, GATEWAY_KEY};
 use self::identity_provider::{CLIENT_ID, IdentityProvider, NoKey};
-use crate::config::{self, Config, Problems};
-use crate::time::Clock;
+use crate::config::{self, KeySource, Problems};
+use crate::entropy;
+use crate::oauth::names::Secret;
+use crate::seal::{KeyState, RootKey};
+use crate::server::{Server, StartError};
+use crate::time::{Clock, Timestamp};
 
 pub use self::paint::Paint;
 
@@ -57,7 +62,7 @@ pub enum DemoError {
     )]
     NotLoopback(SocketAddr),
     /// Somebody else listens there.
-    #[error("{0} is taken; choose another port: --listen {next}", next = next(*.0))]
+    #[error("{0} is taken; choose another port: --listen {next}", next = another(*.0))]
     Taken(SocketAddr),
     /// Listening failed otherwise.
     #[error("cannot listen on {address}; choose another address: --listen {LISTEN}")]
@@ -74,52 +79,57 @@ pub enum DemoError {
     /// The demo's own configuration was refused.
     #[error("the demo's configuration was refused\n{0}")]
     Configuration(Problems),
+    /// The server cannot start: the keys, most likely.
+    #[error(transparent)]
+    Start(#[from] StartError),
 }
 
-/// Another port to try.
-fn next(taken: SocketAddr) -> SocketAddr {
-    SocketAddr::new(taken.ip(), taken.port().checked_add(1).unwrap_or(0))
+/// Another port to try; not the next one, where a demo that runs has its identity provider.
+fn another(taken: SocketAddr) -> SocketAddr {
+    SocketAddr::new(taken.ip(), taken.port().checked_add(10).unwrap_or(0))
 }
 
-/// The identity provider and the MCP server, running, and what the server in between needs.
+/// Which root key the demo seals with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RootKeys {
+    /// The ones in `keys/`, made at the first start: clients stay registered over restarts.
+    Kept,
+    /// One of its own, gone with the process.
+    Passing,
+}
+
+/// The whole system, ready to serve.
 #[derive(Debug)]
-pub struct Surroundings {
-    /// Where the server is to listen.
-    pub listener: TcpListener,
-    /// How it is configured, in the words of the configuration file.
-    pub configuration: String,
+pub struct Demo {
+    server: Server,
+    listener: TcpListener,
     mcp_url: String,
     provider: String,
-    /// Ends both when it is dropped.
-    _running: JoinSet<()>,
+    /// The identity provider and the MCP server; they end when this is dropped.
+    running: JoinSet<()>,
 }
 
-impl Surroundings {
-    /// Starts the identity provider and the MCP server on ports of their own, and takes the
-    /// server's port.
+impl Demo {
+    /// Starts the identity provider and the MCP server on ports of their own, takes the server's
+    /// port, and puts the server together.
     ///
     /// # Errors
     ///
-    /// [`DemoError`]; no port is taken then.
-    pub async fn start(listen: SocketAddr, clock: Arc<dyn Clock>) -> Result<Self, DemoError> {
+    /// [`DemoError`], with what to change.
+    pub async fn start(
+        listen: SocketAddr,
+        keys: RootKeys,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, DemoError> {
         if !listen.ip().is_loopback() {
             return Err(DemoError::NotLoopback(listen));
         }
         let (listener, public_url) = bind(listen).await?;
-        // The next port if it is free: then a client's sign-in survives a restart of the demo.
-        let any = SocketAddr::new(listen.ip(), 0);
-        let provider = match listen.port() {
-            0 => bind(any).await?,
-            _ => match bind(next(listen)).await {
-                Ok(bound) => bound,
-                Err(_) => bind(any).await?,
-            },
-        };
-        let (provider_listener, issuer) = provider;
-        let (backend_listener, backend_url) = bind(any).await?;
+        let (provider_listener, issuer) = bind_beside(listen).await?;
+        let (backend_listener, backend_url) = bind(SocketAddr::new(listen.ip(), 0)).await?;
 
         let redirect_uri = format!("{public_url}/callback/{UPSTREAM}");
-        let provider = IdentityProvider::new(&*issuer, redirect_uri, clock)?;
+        let provider = IdentityProvider::new(&*issuer, redirect_uri, Arc::clone(&clock))?;
         let backend = Backend::new();
         let configuration = configuration(&Addresses {
             public_url: &public_url,
@@ -128,25 +138,21 @@ impl Surroundings {
             backend: &backend_url,
             gateway_key: backend.gateway_key().expose(),
         });
+        let mut config =
+            config::parse(&configuration, "the demo").map_err(DemoError::Configuration)?;
+        if keys == RootKeys::Passing {
+            config.keys = passing_key(clock.now());
+        }
         let mut running = JoinSet::new();
         running.spawn(serve(provider_listener, provider.router()));
         running.spawn(serve(backend_listener, backend.router()));
         Ok(Self {
+            server: Server::assemble(config, clock).await?,
             listener,
-            configuration,
             mcp_url: format!("{public_url}{PATH}"),
             provider: issuer,
-            _running: running,
+            running,
         })
-    }
-
-    /// The configuration, read.
-    ///
-    /// # Errors
-    ///
-    /// [`DemoError::Configuration`]: a fault of the demo.
-    pub fn config(&self) -> Result<Config, DemoError> {
-        config::parse(&self.configuration, "the demo").map_err(DemoError::Configuration)
     }
 
     /// What clients are given.
@@ -159,9 +165,34 @@ impl Surroundings {
     /// # Errors
     ///
     /// What could not be written to `out`.
-    pub fn introduce(&self, out: &mut (dyn Write + Send), paint: Paint) -> io::Result<()> {
+    pub fn introduce(&self, out: &mut dyn Write, paint: Paint) -> io::Result<()> {
         invitation::write(&self.mcp_url, &self.provider, out, paint)
     }
+
+    /// Serves until `shutdown` is over, and ends in good order.
+    pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) {
+        self.server.serve(self.listener, shutdown).await;
+        drop(self.running);
+    }
+}
+
+/// A root key that nobody keeps.
+fn passing_key(now: Timestamp) -> KeySource {
+    let key = RootKey::generate(KeyState::Active, now, &mut entropy::rng());
+    let set = format!(r#"{{"keys":[{}]}}"#, key.to_jwk().expose());
+    KeySource::Inline(Secret::new(set))
+}
+
+/// The identity provider's place: the next port if it is free, so that a sign-in survives a restart
+/// of the demo, or else any.
+async fn bind_beside(listen: SocketAddr) -> Result<(TcpListener, String), DemoError> {
+    let next = listen.port().checked_add(1).filter(|next| *next > 1);
+    if let Some(next) = next
+        && let Ok(bound) = bind(SocketAddr::new(listen.ip(), next)).await
+    {
+        return Ok(bound);
+    }
+    bind(SocketAddr::new(listen.ip(), 0)).await
 }
 
 /// Listens, and says under which origin.
@@ -176,7 +207,10 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, String), DemoError> {
 }
 
 async fn serve(listener: TcpListener, router: Router) {
-    // It only ends with the process: accepting is retried inside.
+    // Answers are small; one must not wait for the acknowledgement of the last.
+    let listener = listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
+    });
     if let Err(error) = axum::serve(listener, router).await {
         tracing::error!(%error, "a part of the demo stopped");
     }
@@ -208,6 +242,7 @@ listen = "{listen}"
 
 [upstreams.{UPSTREAM}]
 provider = "oidc"
+display = "Demo identity provider"
 issuer = "{issuer}"
 client_id = "{CLIENT_ID}"
 client_secret = "{client_secret}"
@@ -233,9 +268,6 @@ name = "mcp-oauth demo"
 [shutdown]
 delay = "0s"
 drain = "2s"
-
-[log]
-level = "warn"
 "#
     )
 }

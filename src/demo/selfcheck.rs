@@ -20,9 +20,11 @@ mod thief;
 
 use std::io::{self, Write};
 
+use url::Url;
+
 use self::agent::{Agent, Browser};
 use self::client::Client;
-use self::report::{Mismatch, Noted, Report, Stop};
+use self::report::{Noted, Report, Stop};
 use super::Paint;
 
 /// Checks the server at `mcp_url`, where Alice and Bob can sign in. One line for each step; returns
@@ -30,23 +32,24 @@ use super::Paint;
 ///
 /// # Errors
 ///
-/// What could not be written to `out`.
-pub async fn run(mcp_url: &str, out: &mut (dyn Write + Send), paint: Paint) -> io::Result<bool> {
+/// What could not be written to `out`, or a URL that is none.
+pub async fn run(mcp_url: &str, out: &mut dyn Write, paint: Paint) -> io::Result<bool> {
+    let url = Url::parse(mcp_url).map_err(io::Error::other)?;
+    let agent = Agent::new().map_err(io::Error::other)?;
     let mut report = Report::new(out, paint);
-    match drive(mcp_url, &mut report).await {
+    match drive(&url, &agent, &mut report).await {
         Ok(()) | Err(Stop::Failed) => report.finish(),
         Err(Stop::Output(error)) => Err(error),
     }
 }
 
 /// The steps in their order. The next ones need what a [`Report::needed`] one finds out.
-async fn drive(mcp_url: &str, report: &mut Report<'_>) -> Result<(), Stop> {
-    let agent = Agent::new();
-    let client = introduce(mcp_url, &agent, report).await?;
+async fn drive(mcp_url: &Url, agent: &Agent, report: &mut Report<'_>) -> Result<(), Stop> {
+    let client = introduce(mcp_url, agent, report).await?;
     let (code, tokens) = sign_in(&client, report).await?;
 
     let session = report
-        .needed("MCP initialize", mcp::initialize(&agent, mcp_url, &tokens))
+        .needed("MCP initialize", mcp::initialize(agent, mcp_url, &tokens))
         .await?;
     report.checked("MCP tools/list", session.list()).await?;
     report
@@ -55,7 +58,7 @@ async fn drive(mcp_url: &str, report: &mut Report<'_>) -> Result<(), Stop> {
     report
         .checked("MCP tools/call count, streamed", session.count())
         .await?;
-    let stateless = mcp::stateless(&agent, mcp_url, &tokens);
+    let stateless = mcp::stateless(agent, mcp_url, &tokens);
     report
         .checked("MCP 2026-07-28, without a session", stateless)
         .await?;
@@ -81,7 +84,7 @@ async fn drive(mcp_url: &str, report: &mut Report<'_>) -> Result<(), Stop> {
 }
 
 /// From the bare URL to a `client_id`.
-async fn introduce(mcp_url: &str, agent: &Agent, report: &mut Report<'_>) -> Result<Client, Stop> {
+async fn introduce(mcp_url: &Url, agent: &Agent, report: &mut Report<'_>) -> Result<Client, Stop> {
     let challenge = report
         .needed("challenge", discovery::challenge(agent, mcp_url))
         .await?;
@@ -128,9 +131,9 @@ async fn sign_in(
 }
 
 /// A step's result with something to show beside it.
-fn noted<T>(value: T, note: impl Into<String>) -> Result<Noted<T>, Mismatch> {
-    Ok(Noted {
+fn noted<T>(value: T, note: impl Into<String>) -> Noted<T> {
+    Noted {
         value,
         note: note.into(),
-    })
+    }
 }

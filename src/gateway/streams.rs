@@ -6,7 +6,6 @@
 //! Refuses trailers: clients merge them into headers.
 
 use std::fmt;
-use std::future::Future as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -71,6 +70,7 @@ pub(crate) struct Answer<B> {
     /// The beat of the last look at the warrant.
     checked: u64,
     /// What comes after the batch: the end, or an error.
+    #[expect(clippy::option_option, reason = "nothing yet, the end, or an error")]
     last: Option<Option<AnswerError>>,
 }
 
@@ -245,12 +245,11 @@ fn ends_event(piece: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::sync::Arc;
 
     use http_body_util::{BodyExt as _, StreamBody};
     use tokio::sync::mpsc;
     use tokio::time::sleep;
-
-    use std::sync::Arc;
 
     use super::super::batch::BATCH;
     use super::super::warrant::Stopping;
@@ -377,7 +376,7 @@ mod tests {
         let (pieces, _, mut body) = answer(None, true);
         let begun = Instant::now();
         for _ in 0..100 {
-            sleep(IDLE - Duration::from_secs(2)).await;
+            sleep(IDLE.saturating_sub(Duration::from_secs(2))).await;
             send(&pieces, ":\n\n");
             assert_eq!(next(&mut body).await, ":\n\n");
         }

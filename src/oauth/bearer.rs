@@ -246,7 +246,7 @@ impl Challenges {
         );
         // RFC 6750 §3: what to ask for.
         if !required_scopes.is_empty() {
-            place.push_str(&format!(", scope=\"{required_scopes}\""));
+            place.extend([", scope=\"", &required_scopes.to_string(), "\""]);
         }
         let with_error = |refusal: Refusal| {
             let code = refusal.code().map_or("", ErrorCode::as_str);

@@ -290,7 +290,10 @@ mod tests {
         assert_eq!(document.auth_method, AuthMethod::None);
         for member in ["client_id", "client_name", "redirect_uris"] {
             assert!(
-                read(|body| drop(body.as_object_mut().unwrap().remove(member))).is_err(),
+                read(|body| {
+                    body.as_object_mut().unwrap().remove(member);
+                })
+                .is_err(),
                 "{member}"
             );
         }
@@ -310,7 +313,7 @@ mod tests {
             read(|body| {
                 body.as_object_mut()
                     .unwrap()
-                    .extend(edit.as_object().unwrap().clone())
+                    .extend(edit.as_object().unwrap().clone());
             })
             .map(|it| it.auth_method)
         };

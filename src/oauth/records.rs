@@ -262,7 +262,21 @@ pub enum UpstreamCredential {
         #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<Timestamp>,
     },
-    /// Nothing; the upstream is configured with `reauth = "never"`.
+    /// The sign-in itself, where the upstream can be asked nothing and is configured with
+    /// `reauth = "never"`.
+    #[serde(rename = "k")]
+    Kept {
+        /// Its access token.
+        #[serde(rename = "t")]
+        token: Secret,
+        /// That token's end, where the upstream told one.
+        #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<Timestamp>,
+        /// What the upstream said about the person.
+        #[serde(rename = "i")]
+        identity: Identity,
+    },
+    /// Nothing: the grant ends with the access token.
     #[serde(rename = "n")]
     Nothing,
 }

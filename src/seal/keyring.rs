@@ -383,9 +383,22 @@ fn stranger(header: &str) -> OpenError {
 mod tests {
     use std::io::Write as _;
 
+    use serde::{Deserialize, Serialize};
+
     use super::*;
-    use crate::entropy;
-    use crate::oauth::records::SessionId;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Session {
+        id: String,
+    }
+
+    impl Record for Session {
+        const PURPOSE: Purpose = Purpose::SessionId;
+
+        fn expires_at(&self) -> Option<Timestamp> {
+            None
+        }
+    }
 
     #[test]
     fn pieces_of_a_header_encode_side_by_side() {
@@ -403,18 +416,16 @@ mod tests {
 
     #[test]
     fn data_after_the_record_is_refused() {
-        let issuer = Issuer::new("https://mcp.example.com");
-        let ring = Keyring::generate(&issuer, &mut entropy::rng()).unwrap();
+        let jwk = r#"{"kty":"oct","k":"W1vBUI1-5HARc-qyT8hcYBt6q9sFNsztBrhlbl9W2CA"}"#;
+        let keys = [RootKey::from_jwk(jwk, "test").unwrap()];
+        let ring = Keyring::new(&keys, &Issuer::new("https://mcp.example.com"), "test").unwrap();
         let open = |content: &str| {
-            let (header, key) = ring.sealing(Purpose::SessionId).unwrap();
             let mut plaintext = Plaintext::empty();
             plaintext.write_all(content.as_bytes()).unwrap();
-            let wire = key.seal(header, plaintext, &mut entropy::rng()).unwrap();
-            let token = Sealed::<SessionId>::from_wire(wire);
-            ring.open(&token, Timestamp::default())
-                .map(|it| it.record.id)
+            ring.admit::<Session>(&ring.roots[0], &plaintext, Timestamp::default())
+                .map(|opened| opened.record.id)
         };
-        let record = r#"{"i":"7c1e","rs":"/mcp"}"#;
+        let record = r#"{"id":"7c1e"}"#;
         assert_eq!(open(record), Ok("7c1e".to_owned()));
         for after in ["x", "{}", ",", "\0", "\u{feff}", record] {
             let refused = open(&format!("{record}{after}"));

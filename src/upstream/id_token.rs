@@ -1,200 +1,214 @@
-//! ID tokens: OpenID Connect Core §3.1.3.7.
+//! ID tokens: OpenID Connect Core 1.0 §3.1.3.7, §3.1.3.8, §12.2.
 //!
-//! Refuses every algorithm but the pinned ones, and claims of the wrong type: a claim that cannot be
-//! read is not the same as one that is absent.
+//! Every claim that a check needs is read by its type: one of the wrong type is refused, never
+//! counted as absent. Refuses other issuers and audiences, tokens of other kinds, an end that has
+//! passed, a beginning that lies ahead (60 s of skew), another nonce, and an `at_hash` of another
+//! access token. `now` is an argument.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
+use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
+use super::discovery::TENANT;
+use super::jwks::{KeySet, SignatureError};
+use super::jws::{Invalid, Jws};
+use crate::net::json;
+use crate::oauth::names::Secret;
 use crate::time::Timestamp;
 
-/// Algorithms that are accepted: asymmetric ones only.
-const ALGORITHMS: [Algorithm; 8] = [
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::ES256,
-    Algorithm::ES384,
-    Algorithm::EdDSA,
-];
-/// Clock skew that is forgiven.
+/// How far the provider's clock may be off.
 const SKEW: u64 = 60;
 
-/// What an ID token must say.
-#[derive(Debug)]
-pub(super) struct Expected<'a> {
-    pub(super) issuer: &'a str,
-    pub(super) client_id: &'a str,
-    /// None at a refresh.
-    pub(super) nonce: Option<&'a str>,
-    pub(super) access_token: &'a str,
-    pub(super) now: Timestamp,
+/// What a token must say.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// The issuer; a shared tenant's has `{tenantid}` in place of the tenant.
+    pub issuer: &'a str,
+    /// Other spellings of it.
+    pub issuer_aliases: &'a [String],
+    /// Our client id.
+    pub client_id: &'a str,
+    /// The nonce; none at a refresh.
+    pub nonce: Option<&'a Secret>,
+    /// The access token that came with it.
+    pub access_token: &'a Secret,
+    /// The time.
+    pub now: Timestamp,
 }
 
-/// Why an ID token is not believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum IdTokenError {
-    #[error("the ID token is malformed")]
-    Malformed,
-    #[error("the ID token's algorithm is not accepted")]
-    Algorithm,
-    #[error("no key of the issuer fits the ID token")]
+/// Why a token was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// The provider's keys at hand do not hold the one it was signed with.
+    #[error("no key of the provider fits the ID token")]
     UnknownKey,
-    #[error("the ID token's signature is wrong")]
-    Signature,
-    #[error("the ID token's {0} is not acceptable")]
-    Claim(&'static str),
+    /// It must not be believed.
+    #[error("ID token: {0}")]
+    Invalid(#[from] Invalid),
 }
 
-/// The claims of an ID token that passed every check.
-pub(super) type Claims = Map<String, Value>;
-
-/// The header, before any key is looked for.
-pub(super) fn header(token: &str) -> Result<Header, IdTokenError> {
-    let header = jsonwebtoken::decode_header(token).map_err(|_| IdTokenError::Malformed)?;
-    if ALGORITHMS.contains(&header.alg) {
-        Ok(header)
-    } else {
-        Err(IdTokenError::Algorithm)
+impl From<&str> for Rejected {
+    fn from(reason: &str) -> Self {
+        Self::Invalid(reason.into())
     }
 }
 
-/// The keys of a set that may have signed a token with this header.
-pub(super) fn candidates<'a>(keys: &'a JwkSet, header: &Header) -> Vec<&'a Jwk> {
-    let signs = |key: &&Jwk| {
-        let common = &key.common;
-        common
-            .public_key_use
-            .as_ref()
-            .is_none_or(|it| *it == PublicKeyUse::Signature)
-            && header
-                .kid
-                .as_ref()
-                .is_none_or(|kid| common.key_id.as_ref() == Some(kid))
-            && key.is_supported()
-    };
-    keys.keys.iter().filter(signs).collect()
+/// Validates a token and returns its claims.
+///
+/// # Errors
+///
+/// [`Rejected`].
+pub fn validate(token: &Secret, keys: &KeySet, expected: Expected<'_>) -> Result<Value, Rejected> {
+    let jws = Jws::parse(token.expose())?;
+    // RFC 8725 §3.11: a token of another kind must not pass for this one.
+    let typ = jws.typ.as_deref().unwrap_or("JWT").to_ascii_lowercase();
+    if !matches!(typ.as_str(), "jwt" | "application/jwt") {
+        return Err("it is a token of another kind".into());
+    }
+    keys.verify(&jws).map_err(|error| match error {
+        SignatureError::UnknownKey => Rejected::UnknownKey,
+        SignatureError::Wrong => "the signature is wrong".into(),
+    })?;
+    let claims = json::parse_object(&jws.payload)
+        .map_err(|_| Invalid::from("the claims are not a JSON object, or repeat a member"))?;
+    let claims = Claims(claims);
+    claims.check(jws.algorithm, expected)?;
+    Ok(Value::Object(claims.0))
 }
 
-/// Checks signature and claims.
-pub(super) fn verify(
-    token: &str,
-    keys: &JwkSet,
-    expected: &Expected<'_>,
-) -> Result<Claims, IdTokenError> {
-    let header = header(token)?;
-    let candidates = candidates(keys, &header);
-    if candidates.is_empty() {
-        return Err(IdTokenError::UnknownKey);
-    }
-    let mut validation = Validation::new(header.alg);
-    // Times and names are checked below, type-strict and against our own clock.
-    validation.validate_exp = false;
-    validation.validate_aud = false;
-    validation.required_spec_claims.clear();
-    let claims = candidates
-        .into_iter()
-        .filter_map(|key| DecodingKey::from_jwk(key).ok())
-        .find_map(|key| jsonwebtoken::decode::<Claims>(token, &key, &validation).ok())
-        .ok_or(IdTokenError::Signature)?
-        .claims;
-    check(&claims, header.alg, expected)?;
-    Ok(claims)
-}
+struct Claims(Map<String, Value>);
 
-fn check(claims: &Claims, alg: Algorithm, expected: &Expected<'_>) -> Result<(), IdTokenError> {
-    let wrong = |name| Err(IdTokenError::Claim(name));
-    let now = expected.now.as_secs();
-    if claims.get("iss").and_then(Value::as_str) != Some(expected.issuer) {
-        return wrong("iss");
-    }
-    if claims
-        .get("sub")
-        .and_then(Value::as_str)
-        .is_none_or(str::is_empty)
-    {
-        return wrong("sub");
-    }
-    if !audience(claims, expected.client_id) {
-        return wrong("aud");
-    }
-    match number(claims, "exp")? {
-        Some(exp) if exp + SKEW > now => {}
-        _ => return wrong("exp"),
-    }
-    match number(claims, "iat")? {
-        Some(iat) if iat <= now + SKEW => {}
-        _ => return wrong("iat"),
-    }
-    if number(claims, "nbf")?.is_some_and(|nbf| nbf > now + SKEW) {
-        return wrong("nbf");
-    }
-    if let Some(nonce) = expected.nonce
-        && claims.get("nonce").and_then(Value::as_str) != Some(nonce)
-    {
-        return wrong("nonce");
-    }
-    at_hash(claims, alg, expected.access_token)
-}
-
-/// OIDC Core §3.1.3.7, 3 to 5.
-fn audience(claims: &Claims, client_id: &str) -> bool {
-    let (ours, several) = match claims.get("aud") {
-        Some(Value::String(one)) => (one == client_id, false),
-        Some(Value::Array(many)) => {
-            let all_text = many.iter().all(Value::is_string);
-            (
-                all_text && many.iter().any(|it| it == client_id),
-                many.len() > 1,
-            )
+impl Claims {
+    fn check(&self, algorithm: Algorithm, expected: Expected<'_>) -> Result<(), Invalid> {
+        self.issuer(&expected)?;
+        self.audience(expected.client_id)?;
+        self.times(expected.now)?;
+        if let Some(nonce) = expected.nonce {
+            // Core §3.1.3.7 (11)
+            let claim = self.text("nonce")?.ok_or("nonce is missing")?;
+            if !nonce.matches(claim) {
+                return Err("nonce is another sign-in's".into());
+            }
         }
-        _ => (false, false),
-    };
-    match claims.get("azp") {
-        None => ours && !several,
-        Some(azp) => ours && azp == client_id,
-    }
-}
-
-fn number(claims: &Claims, name: &'static str) -> Result<Option<u64>, IdTokenError> {
-    match claims.get(name) {
-        None => Ok(None),
-        Some(value) => value
-            .as_u64()
-            .or_else(|| {
-                value
-                    .as_f64()
-                    .filter(|it| *it >= 0.0 && *it < 1e15)
-                    .map(|it| it as u64)
-            })
-            .map(Some)
-            .ok_or(IdTokenError::Claim(name)),
-    }
-}
-
-/// OIDC Core §3.1.3.8: the left half of the access token's hash, if the claim is there.
-fn at_hash(claims: &Claims, alg: Algorithm, access_token: &str) -> Result<(), IdTokenError> {
-    let Some(claimed) = claims.get("at_hash") else {
-        return Ok(());
-    };
-    let digest = match alg {
-        Algorithm::RS384 | Algorithm::PS384 | Algorithm::ES384 => {
-            Sha384::digest(access_token).to_vec()
+        // Core §3.1.3.8
+        if let Some(claim) = self.text("at_hash")? {
+            let hash = Secret::new(half_hash(algorithm, expected.access_token));
+            if !hash.matches(claim) {
+                return Err("at_hash is another access token's".into());
+            }
         }
-        Algorithm::RS512 | Algorithm::EdDSA => Sha512::digest(access_token).to_vec(),
-        _ => Sha256::digest(access_token).to_vec(),
-    };
-    let half = digest.get(..digest.len() / 2).unwrap_or_default();
-    let right = claimed.as_str() == Some(&URL_SAFE_NO_PAD.encode(half));
-    if right {
+        // Core §2: required, at most 255 characters.
+        let subject = self.text("sub")?.ok_or("sub is missing")?;
+        if subject.is_empty() || subject.len() > 255 {
+            return Err("sub is empty or too long".into());
+        }
         Ok(())
-    } else {
-        Err(IdTokenError::Claim("at_hash"))
     }
+
+    fn issuer(&self, expected: &Expected<'_>) -> Result<(), Invalid> {
+        let claim = self.text("iss")?.ok_or("iss is missing")?;
+        let issuer = if expected.issuer.contains(TENANT) {
+            // Each tenant is an issuer of its own; the claim names which.
+            let tenant = self.text("tid")?.ok_or("tid is missing")?;
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+            if tenant.is_empty() || !tenant.bytes().all(plain) {
+                return Err("tid is not a tenant's id".into());
+            }
+            expected.issuer.replacen(TENANT, tenant, 1)
+        } else {
+            expected.issuer.to_owned()
+        };
+        // Core §3.1.3.7 (2): exactly.
+        if claim != issuer && !expected.issuer_aliases.iter().any(|alias| alias == claim) {
+            return Err("iss is another issuer".into());
+        }
+        Ok(())
+    }
+
+    fn audience(&self, client_id: &str) -> Result<(), Invalid> {
+        // RFC 7519 §4.1.3: text, or a list of texts.
+        let audiences: Vec<&str> = match self.0.get("aud") {
+            Some(Value::String(one)) => vec![one],
+            Some(Value::Array(many)) => many
+                .iter()
+                .map(Value::as_str)
+                .collect::<Option<_>>()
+                .ok_or("aud holds something that is not text")?,
+            Some(_) => return Err("aud is neither text nor a list".into()),
+            None => return Err("aud is missing".into()),
+        };
+        // Core §3.1.3.7 (3)
+        if !audiences.contains(&client_id) {
+            return Err("aud is another client".into());
+        }
+        // Core §3.1.3.7 (4, 5)
+        match self.text("azp")? {
+            Some(party) if party != client_id => Err("azp is another client".into()),
+            None if audiences.len() > 1 => Err("aud lists others, and azp is missing".into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn times(&self, now: Timestamp) -> Result<(), Invalid> {
+        let now = now.as_secs();
+        let end = self.time("exp")?.ok_or("exp is missing")?;
+        // Core §3.1.3.7 (9)
+        if end.saturating_add(SKEW) <= now {
+            return Err(Invalid(format!(
+                "exp was {} s ago, {SKEW} s are tolerated: the clocks differ, or the token is old",
+                now - end
+            )));
+        }
+        let begin = self.time("iat")?.ok_or("iat is missing")?;
+        for (name, begin) in [("iat", Some(begin)), ("nbf", self.time("nbf")?)] {
+            let begin = begin.unwrap_or_default();
+            if begin > now.saturating_add(SKEW) {
+                return Err(Invalid(format!(
+                    "{name} is {} s ahead, {SKEW} s are tolerated: the clocks differ",
+                    begin - now
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn text(&self, name: &str) -> Result<Option<&str>, Invalid> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(Invalid(format!("{name} is not text"))),
+        }
+    }
+
+    /// RFC 7519 §2 `NumericDate`: a number, perhaps with a fraction.
+    fn time(&self, name: &str) -> Result<Option<u64>, Invalid> {
+        let wrong = || Invalid(format!("{name} is not a point in time"));
+        let Some(value) = self.0.get(name) else {
+            return Ok(None);
+        };
+        let Value::Number(number) = value else {
+            return Err(wrong());
+        };
+        if let Some(seconds) = number.as_u64() {
+            return Ok(Some(seconds));
+        }
+        // Digits before the point: a fraction of a second does not matter here.
+        let whole = number.to_string();
+        let whole = whole.split('.').next().unwrap_or_default();
+        whole.parse().map(Some).map_err(|_| wrong())
+    }
+}
+
+/// Core §3.1.3.6: the left half of the access token's hash, by the signature's hash function.
+fn half_hash(algorithm: Algorithm, access_token: &Secret) -> String {
+    let token = access_token.expose();
+    let hash = match algorithm {
+        Algorithm::RS384 | Algorithm::PS384 | Algorithm::ES384 => Sha384::digest(token).to_vec(),
+        Algorithm::RS512 | Algorithm::PS512 | Algorithm::EdDSA => Sha512::digest(token).to_vec(),
+        _ => Sha256::digest(token).to_vec(),
+    };
+    let (half, _) = hash.split_at(hash.len() / 2);
+    URL_SAFE_NO_PAD.encode(half)
 }

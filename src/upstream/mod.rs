@@ -1,15 +1,17 @@
 //! Upstreams: the identity and API providers that people sign in to. Toward them we are a client.
 //!
 //! Two implementations, `oidc` and `oauth2`; everything that differs between providers is data
-//! (presets).
-
-mod http;
-mod id_token;
-mod identity;
-mod oauth2;
-mod oidc;
-mod settings;
-mod tokens;
+//! ([`presets`]).
+//!
+//! ```text
+//! providers.toml ─▶ presets ─┐
+//! [upstreams.NAME] ─▶ raw ───┴▶ settings ─▶ build ─▶ oidc: discovery, jwks, id_token
+//!                                                    oauth2
+//! both: client (requests), token_response (answers), identity, sign_in, unfinished
+//! ```
+//!
+//! Refuses to follow redirects, to repeat a code, to send a client's `resource` or `scope`, and to
+//! let any text of a provider out of this room but the person's identity.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,11 +20,30 @@ use std::time::Duration;
 use async_trait::async_trait;
 use url::Url;
 
+use crate::net::{ClientError, TrustedClient};
 use crate::oauth::names::{Secret, UpstreamFingerprint, UpstreamName};
 use crate::oauth::records::{Identity, UpstreamCredential};
 use crate::time::{Clock, Timestamp};
 
-pub use settings::{Kind, Problem, RawUpstream, Settings};
+mod cache;
+mod client;
+mod discovery;
+pub mod id_token;
+mod identity;
+pub mod jwks;
+pub mod jws;
+mod oauth2;
+mod oidc;
+pub mod presets;
+pub mod raw;
+mod settings;
+mod sign_in;
+mod template;
+mod token_response;
+mod unfinished;
+
+pub use raw::{RawUpstream, Reauth};
+pub use settings::{Problem, Secrets, Settings};
 
 /// When the upstream's code is exchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
@@ -156,33 +177,62 @@ pub trait Upstream: Send + Sync + fmt::Debug {
 
 /// Why an upstream cannot be made.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// No client: a certificate file that is no good, or TLS that cannot be set up.
-    #[error("the client for an upstream cannot be made; check its extra_ca_file")]
-    Client(#[from] reqwest::Error),
+#[error("the upstream `{upstream}` cannot be used: {cause}")]
+pub struct BuildError {
+    upstream: UpstreamName,
+    #[source]
+    cause: ClientError,
 }
 
-/// Makes an upstream. Asks nothing over the network: discovery happens when it is first needed, so
-/// that a server starts while its provider is down.
+/// Makes an upstream. Nothing is fetched before it is needed, so a server starts while the provider
+/// is away.
+///
+/// `callback_url` is our callback there, an absolute URL.
 ///
 /// # Errors
 ///
-/// [`BuildError`].
-pub fn build(settings: Settings, clock: Arc<dyn Clock>) -> Result<Arc<dyn Upstream>, BuildError> {
-    match settings.kind.clone() {
-        Kind::Oidc { issuer } => Ok(Arc::new(oidc::Oidc::new(settings, issuer, clock)?)),
-        Kind::OAuth2(endpoints) => Ok(Arc::new(oauth2::OAuth2::new(settings, endpoints, clock)?)),
+/// [`BuildError`], if the upstream's own certificate authorities cannot be used.
+pub fn build(
+    settings: Settings,
+    callback_url: String,
+    http: &TrustedClient,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn Upstream>, BuildError> {
+    let http = match &settings.extra_ca {
+        Some(pem) => http.trusting(pem).map_err(|cause| BuildError {
+            upstream: settings.profile.name.clone(),
+            cause,
+        })?,
+        None => http.clone(),
+    };
+    let unfinished = unfinished::Unfinished::new(Arc::clone(&clock));
+    let issuer = settings.issuer.clone();
+    let kind = settings.kind;
+    let client = client::Client {
+        settings,
+        http,
+        callback_url,
+    };
+    Ok(match (kind, issuer) {
+        (presets::Kind::Oidc, Some(issuer)) => {
+            Arc::new(oidc::Oidc::new(client, issuer, unfinished, &clock))
+        }
+        _ => Arc::new(oauth2::OAuth2::new(client, unfinished)),
+    })
+}
+
+fn unavailable(reason: impl Into<String>) -> UpstreamError {
+    UpstreamError::Unavailable {
+        reason: reason.into(),
+        retry_after: None,
     }
 }
 
-/// The same person again, without asking: for upstreams that can tell nothing more.
-fn unasked(id: &str) -> SignIn {
-    SignIn {
-        id: id.to_owned(),
-        identity: Identity::default(),
-        access_token: Secret::default(),
-        access_expires_at: None,
-        credential: UpstreamCredential::Nothing,
+/// Whether an access token may still be asked with.
+fn check_end(expires_at: Option<Timestamp>, now: Timestamp) -> Result<(), UpstreamError> {
+    if expires_at.is_some_and(|end| end.is_past(now)) {
+        let reason = "the upstream's access token has ended, and it gave no refresh token";
+        return Err(UpstreamError::Refused(reason.to_owned()));
     }
+    Ok(())
 }

@@ -1,156 +1,123 @@
-//! Plain OAuth 2 providers with user information.
-
-use std::sync::Arc;
+//! Plain OAuth 2.0 providers: RFC 6749, and an identity endpoint of their own making.
 
 use async_trait::async_trait;
-use reqwest::RequestBuilder;
 use serde_json::Value;
 use url::Url;
 
-use super::http::{self as net, TrustedClient};
-use super::settings::{ClientAuth, Endpoints, Reauth, Settings};
-use super::tokens::{self, TokenAnswer};
-use super::{
-    AuthorizationRedirect, BuildError, CodeExchange, Profile, SignIn, Upstream, UpstreamError,
-    identity,
-};
+use super::client::{Client, Endpoints, RevokedToken};
+use super::identity::merged;
+use super::raw::IdentitySource;
+use super::settings::Settings;
+use super::sign_in::Person;
+use super::token_response::TokenResponse;
+use super::unfinished::{Ticket, Unfinished};
+use super::{AuthorizationRedirect, CodeExchange, Profile, SignIn, Upstream, UpstreamError};
 use crate::oauth::names::Secret;
-use crate::oauth::pkce::CodeChallenge;
-use crate::oauth::records::UpstreamCredential;
-use crate::time::{Clock, Timestamp};
+use crate::oauth::records::{Identity, UpstreamCredential};
+use crate::time::Timestamp;
 
-/// A plain OAuth 2 provider.
+/// A provider that speaks OAuth 2.0 only.
 #[derive(Debug)]
 pub(super) struct OAuth2 {
-    settings: Settings,
+    client: Client,
     endpoints: Endpoints,
-    http: TrustedClient,
+    unfinished: Unfinished,
 }
 
 impl OAuth2 {
-    pub(super) fn new(
-        settings: Settings,
-        endpoints: Endpoints,
-        _clock: Arc<dyn Clock>,
-    ) -> Result<Self, BuildError> {
-        let http = TrustedClient::new(settings.extra_ca.as_deref())?;
-        Ok(Self {
-            settings,
+    pub(super) fn new(client: Client, unfinished: Unfinished) -> Self {
+        let settings = &client.settings;
+        let endpoints = Endpoints {
+            urls: settings.urls.clone(),
+            client_auth: settings.tokens.client_auth,
+            pkce: settings.asking.pkce,
+        };
+        Self {
+            client,
             endpoints,
-            http,
-        })
+            unfinished,
+        }
     }
 
-    fn authenticated(
-        &self,
-        request: RequestBuilder,
-        mut form: Vec<(&'static str, String)>,
-    ) -> RequestBuilder {
-        let id = &self.settings.client_id;
-        let request = match &self.settings.client_secret {
-            Some(secret) if self.settings.client_auth == ClientAuth::Basic => {
-                request.basic_auth(id, Some(secret.expose()))
-            }
-            secret => {
-                form.push(("client_id", id.clone()));
-                form.extend(
-                    secret
-                        .iter()
-                        .map(|it| ("client_secret", it.expose().to_owned())),
-                );
-                request
-            }
-        };
-        // GitHub answers in a form without it.
-        request.header("accept", "application/json").form(&form)
+    /// Whether the identity can be asked with an access token.
+    fn can_ask(&self) -> bool {
+        self.client.settings.identity != IdentitySource::TokenResponse
     }
 
-    async fn token(
+    async fn finish(
         &self,
-        form: Vec<(&'static str, String)>,
+        tokens: TokenResponse,
+        known: Option<&str>,
+        before: Option<&UpstreamCredential>,
         now: Timestamp,
-    ) -> Result<TokenAnswer, UpstreamError> {
-        let request = self.authenticated(self.http.post(&self.endpoints.token), form);
-        tokens::read(net::send(request).await, now)
-    }
-
-    async fn get(&self, url: &Url, token: &Secret) -> Result<Value, UpstreamError> {
-        let request = self
-            .http
-            .get(url)
-            .bearer_auth(token.expose())
-            .header("accept", "application/json");
-        tokens::read_json(net::send(request).await)
-    }
-
-    async fn signed_in(
-        &self,
-        answer: TokenAnswer,
-        before: Option<&UpstreamCredential>,
     ) -> Result<SignIn, UpstreamError> {
-        let Value::Object(members) = self
-            .get(&self.endpoints.userinfo, &answer.access_token)
-            .await?
-        else {
-            return Err(tokens::broken("the user information is not an object"));
+        let person = if self.can_ask() {
+            self.person(&tokens.access_token).await?
+        } else {
+            self.read(&tokens.members)
         };
-        let id = match members.get(&self.endpoints.subject) {
-            Some(Value::String(id)) if !id.is_empty() => id.clone(),
-            Some(Value::Number(id)) => id.to_string(),
-            _ => {
-                return Err(UpstreamError::Unacceptable(
-                    "it does not say who signed in".into(),
-                ));
-            }
-        };
-        let mut identity = identity::read(&members, &self.settings);
-        if let Some(url) = &self.endpoints.email {
-            // An address on a profile is what its owner wrote there; the list says what is verified.
-            let listed = self.get(url, &answer.access_token).await.ok();
-            identity.email = listed.as_ref().and_then(primary);
-        }
-        Ok(SignIn {
-            id,
-            identity,
-            credential: self.credential(&answer, before),
-            access_token: answer.access_token,
-            access_expires_at: answer.expires_at,
-        })
+        let settings = &self.client.settings;
+        settings.sign_in(tokens, person, known, before, self.can_ask(), now)
     }
 
-    fn credential(
+    /// Asks who holds an access token.
+    async fn person(&self, access_token: &Secret) -> Result<Person, UpstreamError> {
+        let told = self
+            .client
+            .ask_identity(&self.endpoints, access_token)
+            .await?;
+        let mut person = self.read(&told);
+        if person.id.is_none() {
+            return Err(super::unavailable(
+                "the identity answer does not say who the person is",
+            ));
+        }
+        if let Some(url) = &self.endpoints.urls.email
+            && person.identity.email.is_none()
+            && let Some(list) = self.client.ask_emails(url, access_token).await?
+        {
+            let listed = Identity {
+                email: self.client.settings.paths.primary_email(&list),
+                ..Identity::default()
+            };
+            person.identity = merged(person.identity, listed);
+        }
+        Ok(person)
+    }
+
+    fn read(&self, value: &Value) -> Person {
+        let paths = &self.client.settings.paths;
+        Person {
+            id: paths.subject(value),
+            identity: paths.identity(value),
+        }
+    }
+
+    async fn renewed(
         &self,
-        answer: &TokenAnswer,
-        before: Option<&UpstreamCredential>,
-    ) -> UpstreamCredential {
-        match (&answer.refresh_token, before) {
-            (Some(token), _) => UpstreamCredential::Refresh(token.clone()),
-            (None, Some(UpstreamCredential::Refresh(old))) => {
-                UpstreamCredential::Refresh(old.clone())
-            }
-            _ if self.settings.reauth == Reauth::Never => UpstreamCredential::Nothing,
-            _ => UpstreamCredential::Access {
-                token: answer.access_token.clone(),
-                expires_at: answer.expires_at,
-            },
-        }
+        credential: &UpstreamCredential,
+        token: &Secret,
+        known: &str,
+        now: Timestamp,
+    ) -> Result<SignIn, UpstreamError> {
+        let ticket = Ticket::of(token);
+        let tokens = match self.unfinished.find(ticket) {
+            Some(tokens) => tokens,
+            None => self.client.renew(&self.endpoints, token).await?,
+        };
+        self.unfinished.keep(ticket, &tokens);
+        let outcome = self
+            .finish(tokens, Some(known), Some(credential), now)
+            .await;
+        self.unfinished.settle(ticket, &outcome);
+        outcome
     }
-}
-
-/// The primary address of GitHub's list, if it is verified.
-fn primary(list: &Value) -> Option<String> {
-    let is_true = |entry: &Value, name: &str| entry.get(name) == Some(&Value::Bool(true));
-    let primary = list
-        .as_array()?
-        .iter()
-        .find(|it| is_true(it, "primary") && is_true(it, "verified"))?;
-    primary.get("email")?.as_str().map(str::to_owned)
 }
 
 #[async_trait]
 impl Upstream for OAuth2 {
     fn profile(&self) -> &Profile {
-        &self.settings.profile
+        &self.client.settings.profile
     }
 
     async fn requires_iss(&self) -> bool {
@@ -161,35 +128,29 @@ impl Upstream for OAuth2 {
         &self,
         redirect: AuthorizationRedirect<'_>,
     ) -> Result<Url, UpstreamError> {
-        let mut url = self.endpoints.authorize.clone();
-        url.query_pairs_mut()
-            .append_pair("response_type", "code")
-            .append_pair("client_id", &self.settings.client_id)
-            .append_pair("redirect_uri", redirect.redirect_uri)
-            .append_pair("scope", &self.settings.profile.scopes.join(" "))
-            .append_pair("state", redirect.state.expose())
-            .append_pair(
-                "code_challenge",
-                CodeChallenge::of(redirect.verifier).as_str(),
-            )
-            .append_pair("code_challenge_method", "S256")
-            .extend_pairs(&self.settings.authorize_params);
-        if redirect.choose_account {
-            url.query_pairs_mut()
-                .append_pair("prompt", "select_account");
-        }
-        Ok(url)
+        self.client
+            .authorization_url(&self.endpoints, &redirect, false)
     }
 
     async fn exchange(&self, exchange: CodeExchange<'_>) -> Result<SignIn, UpstreamError> {
-        let form = vec![
-            ("grant_type", "authorization_code".to_owned()),
-            ("code", exchange.code.expose().to_owned()),
-            ("redirect_uri", exchange.redirect_uri.to_owned()),
-            ("code_verifier", exchange.verifier.expose().to_owned()),
-        ];
-        let answer = self.token(form, exchange.now).await?;
-        self.signed_in(answer, None).await
+        let ticket = Ticket::of(exchange.code);
+        let tokens = match self.unfinished.find(ticket) {
+            Some(tokens) => tokens,
+            None => {
+                self.client
+                    .redeem(
+                        &self.endpoints,
+                        exchange.code,
+                        exchange.verifier,
+                        exchange.redirect_uri,
+                    )
+                    .await?
+            }
+        };
+        self.unfinished.keep(ticket, &tokens);
+        let outcome = self.finish(tokens, None, None, exchange.now).await;
+        self.unfinished.settle(ticket, &outcome);
+        outcome
     }
 
     async fn refresh(
@@ -198,43 +159,22 @@ impl Upstream for OAuth2 {
         id: &str,
         now: Timestamp,
     ) -> Result<SignIn, UpstreamError> {
+        let settings = &self.client.settings;
         match credential {
-            UpstreamCredential::Refresh(token) => {
-                let form = vec![
-                    ("grant_type", "refresh_token".to_owned()),
-                    ("refresh_token", token.expose().to_owned()),
-                ];
-                let answer = self.token(form, now).await?;
-                self.signed_in(answer, Some(credential)).await
+            UpstreamCredential::Refresh(token) => self.renewed(credential, token, id, now).await,
+            UpstreamCredential::Access { token, expires_at } if self.can_ask() => {
+                super::check_end(*expires_at, now)?;
+                let person = self.person(token).await?;
+                Settings::confirmed(credential, token, *expires_at, person, id)
             }
-            UpstreamCredential::Access { token, expires_at } => {
-                let answer = TokenAnswer {
-                    access_token: token.clone(),
-                    expires_at: *expires_at,
-                    refresh_token: None,
-                    id_token: None,
-                };
-                self.signed_in(answer, Some(credential)).await
-            }
-            UpstreamCredential::Nothing => Ok(super::unasked(id)),
+            other => settings.unasked(other, id),
         }
     }
 
     async fn revoke(&self, credential: &UpstreamCredential) -> Result<(), UpstreamError> {
-        let Some(url) = &self.endpoints.revocation else {
-            return Ok(());
-        };
-        let token = match credential {
-            UpstreamCredential::Refresh(token) | UpstreamCredential::Access { token, .. } => token,
-            UpstreamCredential::Nothing => return Ok(()),
-        };
-        let request = self.authenticated(
-            self.http.post(url),
-            vec![("token", token.expose().to_owned())],
-        );
-        net::send(request)
-            .await
-            .map(drop)
-            .map_err(tokens::unreachable)
+        match RevokedToken::of(credential) {
+            Some(token) => self.client.revoke(&self.endpoints, token).await,
+            None => Ok(()),
+        }
     }
 }

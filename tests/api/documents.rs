@@ -273,15 +273,9 @@ async fn client_with_keys_signs_in() {
     }
 }
 
-// T6: the whole table of what must not be believed; none of it burns the code.
-#[tokio::test]
-async fn wrong_assertions_are_refused_and_do_not_burn_the_code() {
-    let world = World::new();
-    let key = Key::of(Algorithm::ES256);
-    let mut client = with_keys(&world, &key);
-    let code = client.code(&world, "alice").await;
-    let now = world.clock.now().as_secs();
-    let edits: Vec<(&str, Value)> = vec![
+/// Claims that must not be believed.
+fn wrong_claims(now: u64) -> Vec<(&'static str, Value)> {
+    vec![
         ("iss", json!("https://client.example/other")),
         ("sub", json!("https://client.example/other")),
         ("sub", json!(7)),
@@ -302,8 +296,17 @@ async fn wrong_assertions_are_refused_and_do_not_burn_the_code() {
         ("jti", json!("")),
         ("jti", json!(7)),
         ("jti", Value::Null),
-    ];
-    for (claim, value) in edits {
+    ]
+}
+
+// T6: the whole table of what must not be believed; none of it burns the code.
+#[tokio::test]
+async fn wrong_assertions_are_refused_and_do_not_burn_the_code() {
+    let world = World::new();
+    let key = Key::of(Algorithm::ES256);
+    let mut client = with_keys(&world, &key);
+    let code = client.code(&world, "alice").await;
+    for (claim, value) in wrong_claims(world.clock.now().as_secs()) {
         let mut edited = claims(&world, "j");
         edited[claim] = value.clone();
         let answer = redeem_with(&world, &client, &code, &key.sign(&edited)).await;

@@ -5,4 +5,4 @@
 //! the promises to the outcome.
 
 mod lives;
-pub(super) mod reference;
+pub(in crate::api) mod reference;

@@ -12,6 +12,8 @@ use mcp_oauth::replay::redis::{OpenError, RedisSettings, RedisStore};
 use mcp_oauth::time::{Clock, ManualClock, SystemClock};
 
 use super::replay::{Time, World, contract};
+use super::replay_model::reference;
+use proptest::test_runner::{Config, TestRunner};
 use server::Server;
 
 mod faults;
@@ -32,6 +34,25 @@ async fn world() -> Option<World> {
         store: Arc::new(store),
         time: Box::new(rig),
     })
+}
+
+#[test]
+fn redis_answers_as_the_contract_says() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let config = Config {
+        cases: 30,
+        ..Config::default()
+    };
+    let tried = TestRunner::new(config).run(&reference::questions(60), |questions| {
+        runtime.block_on(async {
+            // A server for each, since the small ids are the same.
+            if let Some(world) = world().await {
+                reference::agree(&world, questions).await;
+            }
+        });
+        Ok(())
+    });
+    tried.unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 /// A server, and clocks for the stores on it.

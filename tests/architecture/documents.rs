@@ -35,6 +35,18 @@ fn resolve(path: &Path) -> PathBuf {
     resolved
 }
 
+/// Complains of commands that the document names and that the program, one file for each, lacks.
+pub(crate) fn commands(path: &str, document: &str, tracked: &[String]) -> Vec<String> {
+    document
+        .split("mcp-oauth ")
+        .skip(1)
+        .filter_map(|rest| rest.split(|c: char| !c.is_ascii_lowercase()).next())
+        .filter(|word| !word.is_empty())
+        .filter(|word| !tracked.contains(&format!("src/cli/{word}.rs")))
+        .map(|word| format!("{path}: there is no command `{word}`"))
+        .collect()
+}
+
 /// The fenced block below `<!-- mark -->`.
 pub(crate) fn block(document: &str, mark: &str) -> Option<String> {
     let (_, after) = document.split_once(&format!("<!-- {mark} -->\n```"))?;
@@ -62,6 +74,14 @@ mod samples {
             links("README.md", "[a](../README.md) [b](docs/no.md)", &tracked).len(),
             1
         );
+    }
+
+    #[test]
+    fn command_that_does_not_exist_is_found() {
+        let tracked = ["src/cli/keys.rs".to_owned()];
+        let text = "`mcp-oauth keys list`, mcp-oauth --help, `mcp-oauth dance`";
+        let complaints = commands("README.md", text, &tracked);
+        assert_eq!(complaints, ["README.md: there is no command `dance`"]);
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use super::paths::{is_below, named};
 use super::tree::{Source, is_ident, is_punct};
-use proc_macro2::TokenTree;
+use proc_macro2::{Delimiter, Group, TokenTree};
 
 /// The longest that a file in `src` may be.
 const LINES: usize = 600;
 
+const NET: &[&str] = &["src/net.rs", "src/net/"];
 /// Paths that only some files may name, and why.
 const HOMES: &[(&str, &[&str], &str)] = &[
     (
@@ -43,36 +44,21 @@ const HOMES: &[(&str, &[&str], &str)] = &[
     ("aes_gcm", &["src/seal/jwe.rs"], "one file encrypts"),
     ("aes_kw", &["src/seal/jwe.rs"], "one file encrypts"),
     ("aes", &["src/seal/jwe.rs"], "one file encrypts"),
-    ("reqwest::get", &["src/net.rs"], "one file makes clients"),
-    (
-        "reqwest::blocking",
-        &["src/net.rs"],
-        "one file makes clients",
-    ),
-    (
-        "reqwest::ClientBuilder",
-        &["src/net.rs"],
-        "one file makes clients",
-    ),
-    (
-        "reqwest::Client::new",
-        &["src/net.rs"],
-        "one file makes clients",
-    ),
-    (
-        "reqwest::Client::builder",
-        &["src/net.rs"],
-        "one file makes clients",
-    ),
-    (
-        "reqwest::Client::default",
-        &["src/net.rs"],
-        "one file makes clients",
-    ),
+    ("reqwest::get", NET, "one file makes clients"),
+    ("reqwest::blocking", NET, "one file makes clients"),
+    ("reqwest::ClientBuilder", NET, "one file makes clients"),
+    ("reqwest::Client::new", NET, "one file makes clients"),
+    ("reqwest::Client::builder", NET, "one file makes clients"),
+    ("reqwest::Client::default", NET, "one file makes clients"),
     (
         "hyper_util::client::legacy::Client",
-        &["src/net.rs", "src/gateway/backend.rs"],
-        "what leaves the machine leaves by the net or to the backend",
+        &[
+            "src/net.rs",
+            "src/net/",
+            "src/gateway/backend.rs",
+            "src/demo/",
+        ],
+        "what leaves the machine leaves by the net, to the backend, or as the demo's own client",
     ),
     (
         "redis",
@@ -86,9 +72,7 @@ pub(crate) fn homes(source: &Source) -> Vec<String> {
     let mut complaints = Vec::new();
     let paths = named(source);
     for (start, homes, reason) in HOMES {
-        let at_home = homes.iter().any(|home| {
-            source.path == *home || home.ends_with('/') && source.path.starts_with(home)
-        });
+        let at_home = is_within(&source.path, homes);
         if !at_home && paths.iter().any(|path| is_below(path, start)) {
             complaints.push(format!("{}: names `{start}`: {reason}", source.path));
         }
@@ -100,10 +84,17 @@ pub(crate) fn homes(source: &Source) -> Vec<String> {
     let makes_client = ["Client::new", "Client::builder", "Client::default"]
         .iter()
         .any(|made| paths.iter().any(|path| is_below(path, made)));
-    if source.path != "src/net.rs" && imports_client && makes_client {
+    if !is_within(&source.path, NET) && imports_client && makes_client {
         complaints.push(format!("{}: makes a reqwest client", source.path));
     }
     complaints
+}
+
+/// Whether the file is one of these, or below one that is a folder.
+fn is_within(path: &str, homes: &[&str]) -> bool {
+    homes
+        .iter()
+        .any(|home| path == *home || home.ends_with('/') && path.starts_with(home))
 }
 
 /// Complains where the protocol does IO, waits, or reads its surroundings.
@@ -152,6 +143,51 @@ pub(crate) fn processes(source: &Source) -> Vec<String> {
     .filter(|start| named(source).iter().any(|path| is_below(path, start)))
     .map(|start| format!("{}: names `{start}`", source.path))
     .collect()
+}
+
+/// Complains where a client's `User-Agent` could be asked: it is no credential and no reason.
+pub(crate) fn user_agent(source: &Source) -> Vec<String> {
+    // What we send ourselves, and the header that passes to the backend as it is.
+    let own = [
+        "src/net.rs",
+        "src/net/",
+        "src/upstream/",
+        "src/demo/",
+        "src/gateway/headers.rs",
+    ];
+    let names_it = |around: &[TokenTree]| match &around[0] {
+        TokenTree::Ident(ident) => ident == "USER_AGENT",
+        TokenTree::Literal(literal) => {
+            let text = literal.to_string().to_ascii_lowercase();
+            text.contains("user-agent") || text.contains("user_agent")
+        }
+        _ => false,
+    };
+    // Comments of documentation are literals too, in an attribute.
+    let code: Vec<TokenTree> = without_attributes(&source.tokens);
+    if is_within(&source.path, &own) || !any(&code, &names_it) {
+        return Vec::new();
+    }
+    vec![format!("{}: asks for the user agent", source.path)]
+}
+
+fn without_attributes(tokens: &[TokenTree]) -> Vec<TokenTree> {
+    let mut kept: Vec<TokenTree> = Vec::new();
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => {
+                let marks = |token: &TokenTree| is_punct(token, '#') || is_punct(token, '!');
+                if group.delimiter() == Delimiter::Bracket && kept.last().is_some_and(marks) {
+                    continue;
+                }
+                let inner: Vec<TokenTree> = group.stream().into_iter().collect();
+                let inner = without_attributes(&inner).into_iter().collect();
+                kept.push(TokenTree::Group(Group::new(group.delimiter(), inner)));
+            }
+            other => kept.push(other.clone()),
+        }
+    }
+    kept
 }
 
 /// Complains of the switches that turn the verification of certificates off.
@@ -254,6 +290,51 @@ pub(crate) fn top_level(files: &[String]) -> Vec<String> {
         .collect()
 }
 
+/// Complains of files that no `mod` reaches: they are neither compiled nor tested.
+pub(crate) fn orphans(sources: &[Source]) -> Vec<String> {
+    let roots = [
+        "src/lib.rs",
+        "src/main.rs",
+        "tests/api.rs",
+        "tests/architecture.rs",
+    ];
+    sources
+        .iter()
+        .filter(|source| !roots.contains(&source.path.as_str()))
+        .filter(|source| {
+            let (folder, file) = source.path.rsplit_once('/').unwrap_or(("", &source.path));
+            let (folder, name) = match file {
+                "mod.rs" => folder.rsplit_once('/').unwrap_or(("", folder)),
+                _ => (folder, file.trim_end_matches(".rs")),
+            };
+            let parents = [
+                format!("{folder}.rs"),
+                format!("{folder}/mod.rs"),
+                format!("{folder}/lib.rs"),
+                format!("{folder}/main.rs"),
+            ];
+            let declares = |around: &[TokenTree]| {
+                is_ident(&around[0], "mod")
+                    && around.get(1).is_some_and(|next| is_ident(next, name))
+            };
+            // `#[path = "support/backend.rs"] mod backend;`
+            let points_here = |around: &[TokenTree]| {
+                let TokenTree::Literal(literal) = &around[0] else {
+                    return false;
+                };
+                let text = literal.to_string();
+                let text = text.trim_matches('"');
+                text.contains('/') && source.path.ends_with(&format!("/{text}"))
+            };
+            !sources.iter().any(|parent| {
+                parents.contains(&parent.path) && any(&parent.tokens, &declares)
+                    || any(&parent.tokens, &points_here)
+            })
+        })
+        .map(|source| format!("{}: no `mod` reaches it", source.path))
+        .collect()
+}
+
 /// Whether `matches` holds for the tokens from some place on, at any depth.
 fn any(tokens: &[TokenTree], matches: &dyn Fn(&[TokenTree]) -> bool) -> bool {
     tokens.iter().enumerate().any(|(index, token)| {
@@ -321,6 +402,16 @@ mod samples {
             processes,
             "src/cli/demo.rs",
             "use std::process; fn f() { process::Command::new(u); }",
+        ),
+        (
+            user_agent,
+            "src/gateway/layer.rs",
+            "fn f() { headers.get(header::USER_AGENT); }",
+        ),
+        (
+            user_agent,
+            "src/http/token.rs",
+            "fn f() { headers.get(\"User-Agent\"); }",
         ),
         (
             certificates,
@@ -392,6 +483,11 @@ mod samples {
                 "use clap::Command; use std::process::ExitCode;",
             ),
             (
+                user_agent,
+                "src/http/token.rs",
+                "/// Not the `User-Agent`.\nfn f() {}",
+            ),
+            (
                 leftovers,
                 "src/http/token.rs",
                 "/// todo!()\n#[expect(lint, reason = \"r\")] fn f() {}",
@@ -416,6 +512,33 @@ mod samples {
         assert_eq!(
             shape(&Source::new("src/a.rs", &format!("{longest}\n"))).len(),
             1
+        );
+    }
+
+    #[test]
+    fn file_without_a_mod_is_found() {
+        let tree = [
+            ("src/lib.rs", "pub mod http; pub mod seal;"),
+            ("src/http/mod.rs", "mod token;"),
+            ("src/http/token.rs", "// mod orphan;"),
+            ("src/http/orphan.rs", ""),
+            ("src/seal.rs", "mod jwe; mod deep { mod far; }"),
+            ("src/seal/jwe.rs", ""),
+            (
+                "tests/api.rs",
+                "mod api { mod code; #[path = \"support/far.rs\"] mod far; }",
+            ),
+            ("tests/api/support/far.rs", ""),
+            ("tests/api/code.rs", ""),
+            ("tests/api/lost.rs", ""),
+        ];
+        let sources = tree.map(|(path, text)| Source::new(path, text));
+        assert_eq!(
+            orphans(&sources),
+            [
+                "src/http/orphan.rs: no `mod` reaches it",
+                "tests/api/lost.rs: no `mod` reaches it"
+            ]
         );
     }
 

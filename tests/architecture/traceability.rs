@@ -123,10 +123,11 @@ fn names(proof: &str) -> Vec<String> {
         .skip(1)
         .step_by(2)
         .filter(|name| {
-            let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-            let is_file = ["tests/", "fuzz/", "src/", "benches/"]
+            let is_word =
+                |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:".contains(c);
+            let is_file = ["tests/", "fuzz/", "src/", "benches/", "."]
                 .iter()
-                .any(|folder| name.starts_with(folder));
+                .any(|start| name.starts_with(start));
             is_file || name.contains('_') && name.chars().all(is_word)
         })
         .map(str::to_owned)

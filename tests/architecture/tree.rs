@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// One Rust file.
 pub(crate) struct Source {
@@ -33,6 +33,32 @@ impl Source {
         let below = self.path.strip_prefix("src/").unwrap_or(&self.path);
         let first = below.split('/').next().unwrap_or(below);
         first.strip_suffix(".rs").unwrap_or(first)
+    }
+
+    /// The file without its `#[cfg(test)]` items: tests may look down from above.
+    pub(crate) fn without_tests(&self) -> Self {
+        let mut tokens = Vec::new();
+        let mut rest = self.tokens.iter().peekable();
+        while let Some(token) = rest.next() {
+            let opens_test = is_punct(token, '#')
+                && matches!(rest.peek(), Some(TokenTree::Group(group))
+                    if group.stream().to_string().replace(' ', "") == "cfg(test)");
+            if opens_test {
+                rest.next();
+                rest.find(|token| {
+                    is_punct(token, ';')
+                        || matches!(token, TokenTree::Group(group)
+                            if group.delimiter() == Delimiter::Brace)
+                });
+            } else {
+                tokens.push(token.clone());
+            }
+        }
+        Self {
+            path: self.path.clone(),
+            text: self.text.clone(),
+            tokens,
+        }
     }
 
     /// How many modules lie between the crate's root and this file, itself included.
@@ -127,13 +153,19 @@ pub(crate) fn documents() -> Vec<(String, String)> {
 }
 
 /// The names that `tests/traceability.md` may cite: test functions, and files that hold a proof
-/// of another kind (a fuzz target, a step of the client suite).
+/// of another kind (a fuzz target, a step of the client suite). `file::name` tells equal names apart.
 pub(crate) fn known_tests() -> BTreeSet<String> {
     let mut names = Names::default();
+    let mut qualified = BTreeSet::new();
     for source in sources("src").into_iter().chain(sources("tests")) {
         names.read(&source.tokens, false);
+        let mut own = Names::default();
+        own.read(&source.tokens, false);
+        let file = Path::new(&source.path).file_stem().unwrap().display();
+        qualified.extend(own.tests().iter().map(|name| format!("{file}::{name}")));
     }
     let mut known = names.tests();
+    known.extend(qualified);
     known.extend(tracked());
     known
 }

@@ -1,98 +1,87 @@
 //! What sends requests: a plain client, and a browser with cookies that submits forms.
 //!
-//! On hyper's own client: the product's clients are made for servers out there, and this one must
-//! follow no redirect by itself, read no proxy from the environment and see a stream as it arrives.
+//! Refuses to follow a redirect by itself (the product's client sees to that), and cookies that a
+//! script or another site could use.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, LOCATION, ORIGIN, SET_COOKIE};
-use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use axum::http::{HeaderMap, Method, StatusCode};
+use reqwest::{RequestBuilder, Response};
 use serde_json::Value;
 use tokio::time::timeout;
 use url::{Url, form_urlencoded};
+use zeroize::Zeroizing;
 
 use super::form::Form;
 use super::report::{Mismatch, ensure};
+use crate::net::{ClientError, Failure, TrustedClient, TrustedOptions};
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// How large it may be.
-const LARGEST: usize = 1024 * 1024;
+/// How long the head of a streamed answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A client without memory.
 #[derive(Clone, Debug)]
 pub(super) struct Agent {
-    http: Client<HttpConnector, Full<Bytes>>,
+    http: TrustedClient,
 }
 
 /// An answer that has arrived.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     headers: HeaderMap,
-    pub(super) body: Bytes,
+    pub(super) body: Zeroizing<Vec<u8>>,
 }
 
 impl Agent {
-    pub(super) fn new() -> Self {
-        Self {
-            http: Client::builder(TokioExecutor::new()).build_http(),
-        }
+    pub(super) fn new() -> Result<Self, ClientError> {
+        let http = TrustedClient::new(TrustedOptions::default())?;
+        Ok(Self { http })
+    }
+
+    /// A request to be filled.
+    pub(super) fn request(&self, method: Method, url: &Url) -> RequestBuilder {
+        self.http.request(method, url)
     }
 
     /// Sends a request; returns as soon as the head of the answer is there.
-    pub(super) async fn begin(
-        &self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, Mismatch> {
-        let whom = request.uri().path().to_owned();
-        let expected = || format!("an answer from {whom}");
-        match timeout(PATIENCE, self.http.request(request)).await {
+    pub(super) async fn begin(&self, request: RequestBuilder) -> Result<Response, Mismatch> {
+        match timeout(PATIENCE, request.send()).await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(_)) => Err(Mismatch::new(expected(), "no connection")),
-            Err(_) => Err(Mismatch::new(expected(), "silence")),
+            Ok(Err(_)) => Err(Mismatch::new("an answer", "no connection")),
+            Err(_) => Err(Mismatch::new("an answer", "silence")),
         }
     }
 
     /// Sends a request and reads the whole answer.
-    pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, Mismatch> {
-        let (head, body) = self.begin(request).await?.into_parts();
-        let body = match timeout(PATIENCE, Limited::new(body, LARGEST).collect()).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            _ => return Err(Mismatch::new("a whole body", "a body that broke off")),
-        };
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Answer, Mismatch> {
+        let failed = |failure: Failure| Mismatch::new("an answer", failure.to_string());
+        let answer = self.http.send(request).await.map_err(failed)?;
         Ok(Answer {
-            status: head.status,
-            headers: head.headers,
-            body,
+            status: answer.status,
+            headers: answer.headers,
+            body: answer.body,
         })
     }
 
-    pub(super) async fn get(&self, url: &str) -> Result<Answer, Mismatch> {
-        self.send(request(Method::GET, url, &[], Bytes::new())?)
-            .await
+    pub(super) async fn get(&self, url: &Url) -> Result<Answer, Mismatch> {
+        self.send(self.request(Method::GET, url)).await
     }
 
-    pub(super) async fn post_json(&self, url: &str, body: &Value) -> Result<Answer, Mismatch> {
-        let kind = [(CONTENT_TYPE.as_str(), "application/json")];
-        let body = body.to_string().into();
-        self.send(request(Method::POST, url, &kind, body)?).await
+    pub(super) async fn post_json(&self, url: &Url, body: &Value) -> Result<Answer, Mismatch> {
+        let request = self.request(Method::POST, url);
+        let request = request.header(CONTENT_TYPE, "application/json");
+        self.send(request.body(body.to_string())).await
     }
 
     pub(super) async fn post_form(
         &self,
-        url: &str,
+        url: &Url,
         form: &[(&str, &str)],
     ) -> Result<Answer, Mismatch> {
-        let kind = [(CONTENT_TYPE.as_str(), FORM)];
-        let body = encoded(form).into();
-        self.send(request(Method::POST, url, &kind, body)?).await
+        let request = self.request(Method::POST, url).header(CONTENT_TYPE, FORM);
+        self.send(request.body(encoded(form))).await
     }
 }
 
@@ -102,22 +91,6 @@ fn encoded(form: &[(&str, &str)]) -> String {
     form_urlencoded::Serializer::new(String::new())
         .extend_pairs(form)
         .finish()
-}
-
-/// A request.
-pub(super) fn request(
-    method: Method,
-    url: &str,
-    headers: &[(&str, &str)],
-    body: Bytes,
-) -> Result<Request<Full<Bytes>>, Mismatch> {
-    let mut request = Request::builder().method(method).uri(url);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    request
-        .body(Full::new(body))
-        .map_err(|_| Mismatch::new("a URL that can be requested", "one that cannot"))
 }
 
 impl Answer {
@@ -216,7 +189,7 @@ impl Browser {
 
     /// Follows a link or a redirect.
     pub(super) async fn open(&mut self, url: &Url) -> Result<Answer, Mismatch> {
-        self.visit(Method::GET, url, &[], Bytes::new()).await
+        self.visit(self.agent.request(Method::GET, url), url).await
     }
 
     /// Presses a button of a form.
@@ -230,39 +203,30 @@ impl Browser {
             .join(&form.action)
             .map_err(|_| Mismatch::new("a form with an action", "none"))?;
         let fields = form.fields.iter();
-        let mut filled: Vec<_> = fields.map(|(name, value)| (&**name, &**value)).collect();
+        let mut filled: Vec<_> = fields
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         filled.push(button);
-        let origin = page.origin().ascii_serialization();
-        let headers = [
-            (CONTENT_TYPE.as_str(), FORM),
-            (ORIGIN.as_str(), origin.as_str()),
-            ("sec-fetch-site", "same-origin"),
-        ];
-        self.visit(Method::POST, &target, &headers, encoded(&filled).into())
-            .await
+        let request = self.agent.request(Method::POST, &target);
+        let request = request
+            .header(CONTENT_TYPE, FORM)
+            .header(ORIGIN, page.origin().ascii_serialization())
+            .header("sec-fetch-site", "same-origin")
+            .body(encoded(&filled));
+        self.visit(request, &target).await
     }
 
-    async fn visit(
-        &mut self,
-        method: Method,
-        url: &Url,
-        headers: &[(&str, &str)],
-        body: Bytes,
-    ) -> Result<Answer, Mismatch> {
-        let jar = self
-            .cookies
-            .entry(url.origin().ascii_serialization())
-            .or_default();
+    async fn visit(&mut self, request: RequestBuilder, url: &Url) -> Result<Answer, Mismatch> {
+        let origin = url.origin().ascii_serialization();
+        let jar = self.cookies.entry(origin).or_default();
         let pairs: Vec<_> = jar
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
-        let cookies = pairs.join("; ");
-        let mut headers = headers.to_vec();
-        if !cookies.is_empty() {
-            headers.push((COOKIE.as_str(), &cookies));
-        }
-        let request = request(method, url.as_str(), &headers, body)?;
+        let request = match pairs.as_slice() {
+            [] => request,
+            pairs => request.header(COOKIE, pairs.join("; ")),
+        };
         let answer = self.agent.send(request).await?;
         for cookie in answer.headers.get_all(SET_COOKIE) {
             keep(jar, cookie.to_str().unwrap_or_default())?;

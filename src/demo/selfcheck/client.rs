@@ -103,7 +103,7 @@ impl Client {
             server,
             id,
         };
-        noted(client, note)
+        Ok(noted(client, note))
     }
 
     /// Prepares a request.
@@ -118,7 +118,7 @@ impl Client {
             ("state", state.expose()),
             ("code_challenge", challenge.as_str()),
             ("code_challenge_method", METHOD),
-            ("resource", &self.resource.mcp_url),
+            ("resource", self.resource.mcp_url.as_str()),
             ("scope", &self.resource.scope),
         ];
         let given = pairs.into_iter().filter(|(_, value)| !value.is_empty());
@@ -144,7 +144,7 @@ impl Client {
         let is_framed = !policy.contains("frame-ancestors 'none'");
         ensure(!is_framed, "frame-ancestors 'none'", policy)?;
         let page = html(&answer)?;
-        for shown in [NAME, "127.0.0.1", &self.resource.mcp_url] {
+        for shown in [NAME, "127.0.0.1", self.resource.mcp_url.as_str()] {
             let expected = format!("a consent page that shows {shown}");
             ensure(page.contains(shown), expected, "one that does not")?;
         }
@@ -157,10 +157,10 @@ impl Client {
         ensure_same("action", "/consent", &form.action)?;
         form.button("decision", "deny")?;
         let url = request.url.clone();
-        noted(
+        Ok(noted(
             Page { url, form },
             "consent page shows client, host and resource",
-        )
+        ))
     }
 
     /// Allow: on to the upstream, with PKCE and a state of its own.
@@ -194,7 +194,7 @@ impl Client {
             "none",
         )?;
         let note = format!("on to {}", upstream.origin().ascii_serialization());
-        noted(upstream, note)
+        Ok(noted(upstream, note))
     }
 
     /// The person signs in there, and is sent back.
@@ -211,7 +211,7 @@ impl Client {
         let answer = browser.submit(upstream, &form, button).await?;
         let callback = answer.location()?;
         query(&callback, "code")?;
-        noted(callback, format!("as {person}"))
+        Ok(noted(callback, format!("as {person}")))
     }
 
     /// Back at the server, and on to the client: `code`, `state` and `iss`, each once.
@@ -233,7 +233,7 @@ impl Client {
         let code = Secret::new(query(&location, "code")?);
         let note = format!("code of {} bytes, state, iss", code.expose().len());
         let verifier = request.verifier;
-        noted(Code { code, verifier }, note)
+        Ok(noted(Code { code, verifier }, note))
     }
 
     /// `POST /token` with a code.
@@ -256,7 +256,7 @@ impl Client {
     async fn post_token(&self, form: &[(&str, &str)]) -> Result<Answer, Mismatch> {
         let mut form = form.to_vec();
         form.push(("client_id", &self.id));
-        form.push(("resource", &self.resource.mcp_url));
+        form.push(("resource", self.resource.mcp_url.as_str()));
         self.agent.post_form(&self.server.token, &form).await
     }
 
@@ -282,7 +282,7 @@ impl Client {
         let again = Tokens::of(&self.refresh(tokens.refresh.expose()).await?)?;
         let is_same = renewed.body.matches(again.value.body.expose());
         ensure(is_same, "the same answer, byte for byte", "another")?;
-        noted((), "the same answer, byte for byte")
+        Ok(noted((), "the same answer, byte for byte"))
     }
 
     /// RFC 7009 §2.2.
@@ -294,7 +294,7 @@ impl Client {
         ];
         let answer = self.agent.post_form(&self.server.revoke, &form).await?;
         answer.expect(StatusCode::OK)?;
-        noted((), "")
+        Ok(noted((), ""))
     }
 
     /// Everything from the request to the code in one go, in a browser of its own.
@@ -339,7 +339,7 @@ impl Tokens {
             refresh,
             body,
         };
-        noted(tokens, note)
+        Ok(noted(tokens, note))
     }
 }
 

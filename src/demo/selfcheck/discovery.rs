@@ -12,14 +12,14 @@ use super::report::{Mismatch, Noted, ensure, ensure_same};
 /// What a 401 says.
 #[derive(Debug)]
 pub(super) struct Challenge {
-    metadata: String,
+    metadata: Url,
     scope: Option<String>,
 }
 
 /// What the resource says.
 #[derive(Debug)]
 pub(super) struct Resource {
-    pub(super) mcp_url: String,
+    pub(super) mcp_url: Url,
     pub(super) issuer: String,
     pub(super) scope: String,
 }
@@ -29,13 +29,13 @@ pub(super) struct Resource {
 pub(super) struct Server {
     pub(super) issuer: String,
     pub(super) authorize: Url,
-    pub(super) token: String,
-    pub(super) register: String,
-    pub(super) revoke: String,
+    pub(super) token: Url,
+    pub(super) register: Url,
+    pub(super) revoke: Url,
 }
 
 /// A request without a token: where to go from here.
-pub(super) async fn challenge(agent: &Agent, mcp_url: &str) -> Result<Noted<Challenge>, Mismatch> {
+pub(super) async fn challenge(agent: &Agent, mcp_url: &Url) -> Result<Noted<Challenge>, Mismatch> {
     let answer = agent.post_json(mcp_url, &mcp::initialization()).await?;
     answer.expect(StatusCode::UNAUTHORIZED)?;
     answer.expect_no_store()?;
@@ -49,27 +49,23 @@ pub(super) async fn challenge(agent: &Agent, mcp_url: &str) -> Result<Noted<Chal
     };
     // RFC 6750 §3.1: no error where no token was sent.
     ensure(find("error").is_none(), "a challenge without error", header)?;
-    let metadata = find("resource_metadata").unwrap_or_default();
-    ensure(
-        Url::parse(&metadata).is_ok(),
-        "resource_metadata with an absolute URL",
-        header,
-    )?;
-    let note = metadata.clone();
+    let metadata = Url::parse(&find("resource_metadata").unwrap_or_default())
+        .map_err(|_| Mismatch::new("resource_metadata with an absolute URL", header))?;
+    let note = metadata.to_string();
     let scope = find("scope");
-    noted(Challenge { metadata, scope }, note)
+    Ok(noted(Challenge { metadata, scope }, note))
 }
 
 /// RFC 9728 §3.3: the resource must be the one that was asked for, byte for byte.
 pub(super) async fn resource(
     agent: &Agent,
-    mcp_url: &str,
+    mcp_url: &Url,
     challenge: &Challenge,
 ) -> Result<Noted<Resource>, Mismatch> {
     let answer = agent.get(&challenge.metadata).await?;
     answer.expect(StatusCode::OK)?;
     let document = answer.json()?;
-    ensure_same("resource", mcp_url, &text(&document, "resource"))?;
+    ensure_same("resource", mcp_url.as_str(), &text(&document, "resource"))?;
     let methods = strings(&document, "bearer_methods_supported");
     ensure(
         methods.iter().any(|method| method == "header"),
@@ -85,17 +81,18 @@ pub(super) async fn resource(
     let scope = challenge.scope.clone().unwrap_or(supported);
     let note = format!("issuer {issuer}");
     let resource = Resource {
-        mcp_url: mcp_url.to_owned(),
+        mcp_url: mcp_url.clone(),
         issuer,
         scope,
     };
-    noted(resource, note)
+    Ok(noted(resource, note))
 }
 
 /// RFC 8414 §3.3: the issuer must be the one that was asked for, byte for byte.
 pub(super) async fn server(agent: &Agent, issuer: &str) -> Result<Noted<Server>, Mismatch> {
     // RFC 8414 §3.1; an issuer with a path would have it behind the well-known part.
-    let url = format!("{issuer}/.well-known/oauth-authorization-server");
+    let url = Url::parse(&format!("{issuer}/.well-known/oauth-authorization-server"));
+    let url = url.map_err(|_| Mismatch::new("an issuer that is a URL", issuer))?;
     let answer = agent.get(&url).await?;
     answer.expect(StatusCode::OK)?;
     let document = answer.json()?;
@@ -124,11 +121,11 @@ pub(super) async fn server(agent: &Agent, issuer: &str) -> Result<Noted<Server>,
     let server = Server {
         issuer: issuer.to_owned(),
         authorize: endpoint("authorization_endpoint")?,
-        token: endpoint("token_endpoint")?.into(),
-        register: endpoint("registration_endpoint")?.into(),
-        revoke: endpoint("revocation_endpoint")?.into(),
+        token: endpoint("token_endpoint")?,
+        register: endpoint("registration_endpoint")?,
+        revoke: endpoint("revocation_endpoint")?,
     };
-    noted(server, "PKCE S256, iss, registration, revocation")
+    Ok(noted(server, "PKCE S256, iss, registration, revocation"))
 }
 
 /// A member that is a string; empty if it is not.

@@ -1,15 +1,14 @@
 //! The MCP requests: a session of the earlier revisions, and a request of 2026-07-28.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use axum::http::{Method, Request, StatusCode};
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use axum::http::{Method, StatusCode};
+use reqwest::{RequestBuilder, Response};
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+use url::Url;
 
-use super::agent::{Agent, Answer, request};
+use super::agent::{Agent, Answer};
 use super::client::Tokens;
 use super::noted;
 use super::report::{Mismatch, Noted, ensure, ensure_same};
@@ -26,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) fn initialization() -> Value {
     rpc(
         "initialize",
-        json!({
+        &json!({
             "protocolVersion": LEGACY,
             "capabilities": {},
             "clientInfo": client_info(),
@@ -38,14 +37,14 @@ fn client_info() -> Value {
     json!({ "name": "mcp-oauth-selfcheck", "version": env!("CARGO_PKG_VERSION") })
 }
 
-fn rpc(method: &str, params: Value) -> Value {
+fn rpc(method: &str, params: &Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params })
 }
 
 /// A session that `initialize` began.
 pub(super) struct Session<'a> {
     agent: &'a Agent,
-    url: &'a str,
+    url: &'a Url,
     tokens: &'a Tokens,
     id: String,
 }
@@ -53,7 +52,7 @@ pub(super) struct Session<'a> {
 /// `initialize`, and the client's word that it is ready.
 pub(super) async fn initialize<'a>(
     agent: &'a Agent,
-    url: &'a str,
+    url: &'a Url,
     tokens: &'a Tokens,
 ) -> Result<Noted<Session<'a>>, Mismatch> {
     let mut session = Session {
@@ -70,13 +69,13 @@ pub(super) async fn initialize<'a>(
     let ready = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
     session.post(&ready).await?.expect(StatusCode::ACCEPTED)?;
     let server = string(&result, "/serverInfo/name");
-    noted(session, format!("{server}, {version}"))
+    Ok(noted(session, format!("{server}, {version}")))
 }
 
 impl Session<'_> {
     /// `tools/list`.
     pub(super) async fn list(&self) -> Result<Noted<()>, Mismatch> {
-        let result = result(&self.post(&rpc("tools/list", json!({}))).await?)?;
+        let result = result(&self.post(&rpc("tools/list", &json!({}))).await?)?;
         let tools = result.pointer("/tools").and_then(Value::as_array);
         let names: Vec<_> = tools
             .into_iter()
@@ -86,12 +85,12 @@ impl Session<'_> {
         let has = |name: &str| names.iter().any(|it| it == name);
         let all = ["whoami", "echo", "count"].into_iter().all(has);
         ensure(all, "whoami, echo, count", names.join(", "))?;
-        noted((), names.join(", "))
+        Ok(noted((), names.join(", ")))
     }
 
     /// `tools/call`: the backend was told who signed in.
     pub(super) async fn whoami(&self, person: &str) -> Result<Noted<()>, Mismatch> {
-        let call = rpc("tools/call", json!({ "name": "whoami", "arguments": {} }));
+        let call = rpc("tools/call", &json!({ "name": "whoami", "arguments": {} }));
         let result = result(&self.post(&call).await?)?;
         told_of(person, &result)
     }
@@ -101,19 +100,19 @@ impl Session<'_> {
         let pause = u64::try_from(PAUSE.as_millis()).unwrap_or(0);
         let call = rpc(
             "tools/call",
-            json!({
+            &json!({
                 "name": "count",
                 "arguments": { "to": NUMBERS, "pause_ms": pause },
                 "_meta": { "progressToken": "count" },
             }),
         );
-        let response = self.agent.begin(self.request(&call)?).await?;
+        let response = self.agent.begin(self.request(&call)).await?;
         let kind = response.headers().get("content-type");
         let is_stream = kind.is_some_and(|it| it.as_bytes().starts_with(b"text/event-stream"));
         let got = format!("{}, {kind:?}", response.status());
         ensure(is_stream, "text/event-stream", got)?;
 
-        let mut events = Events::new(response.into_body());
+        let mut events = Events::new(response);
         let (begun, mut arrivals) = (Instant::now(), Vec::new());
         for number in 1..=NUMBERS {
             let progress = events.next().await?.pointer("/params/progress").cloned();
@@ -137,26 +136,27 @@ impl Session<'_> {
             "{NUMBERS} events one by one, {} ms apart",
             PAUSE.as_millis()
         );
-        noted((), note)
+        Ok(noted((), note))
     }
 
     async fn post(&self, message: &Value) -> Result<Answer, Mismatch> {
-        self.agent.send(self.request(message)?).await
+        self.agent.send(self.request(message)).await
     }
 
-    fn request(&self, message: &Value) -> Result<Request<Full<Bytes>>, Mismatch> {
+    fn request(&self, message: &Value) -> RequestBuilder {
         let mut headers = vec![("mcp-protocol-version", LEGACY)];
         if !self.id.is_empty() {
             headers.push(("mcp-session-id", &self.id));
         }
-        message_request(self.url, self.tokens.access.expose(), &headers, message)
+        let token = self.tokens.access.expose();
+        bearing(token, &headers, message, self.agent, self.url)
     }
 }
 
 /// MCP 2026-07-28: a request by itself, with its revision and its method in the headers.
 pub(super) async fn stateless(
     agent: &Agent,
-    url: &str,
+    url: &Url,
     tokens: &Tokens,
 ) -> Result<Noted<()>, Mismatch> {
     let meta = json!({
@@ -169,9 +169,9 @@ pub(super) async fn stateless(
         ("mcp-protocol-version", MODERN),
         ("mcp-method", "server/discover"),
     ];
-    let discover = rpc("server/discover", json!({ "_meta": meta }));
+    let discover = rpc("server/discover", &json!({ "_meta": meta }));
     let answer = agent
-        .send(message_request(url, access, &headers, &discover)?)
+        .send(bearing(access, &headers, &discover, agent, url))
         .await?;
     let versions = result(&answer)?.pointer("/supportedVersions").cloned();
     let versions = versions.unwrap_or_default();
@@ -187,40 +187,42 @@ pub(super) async fn stateless(
     ];
     let call = rpc(
         "tools/call",
-        json!({ "name": "whoami", "arguments": {}, "_meta": meta }),
+        &json!({ "name": "whoami", "arguments": {}, "_meta": meta }),
     );
     let answer = agent
-        .send(message_request(url, access, &headers, &call)?)
+        .send(bearing(access, &headers, &call, agent, url))
         .await?;
     let result = result(&answer)?;
     ensure_same("resultType", "complete", &string(&result, "/resultType"))?;
     told_of("alice", &result)?;
-    noted((), "server/discover, tools/call")
+    Ok(noted((), "server/discover, tools/call"))
 }
 
 /// Somebody's request with a token, to see what it is worth.
-pub(super) async fn probe(agent: &Agent, url: &str, token: &str) -> Result<Answer, Mismatch> {
+pub(super) async fn probe(agent: &Agent, url: &Url, token: &str) -> Result<Answer, Mismatch> {
     let headers = [("mcp-protocol-version", LEGACY)];
-    let message = rpc("tools/list", json!({}));
+    let message = rpc("tools/list", &json!({}));
     agent
-        .send(message_request(url, token, &headers, &message)?)
+        .send(bearing(token, &headers, &message, agent, url))
         .await
 }
 
-fn message_request(
-    url: &str,
+/// A message with a token and the headers of its revision.
+fn bearing(
     token: &str,
-    extra: &[(&str, &str)],
+    headers: &[(&str, &str)],
     message: &Value,
-) -> Result<Request<Full<Bytes>>, Mismatch> {
-    let bearer = format!("Bearer {token}");
-    let mut headers = vec![
-        ("authorization", bearer.as_str()),
-        ("content-type", "application/json"),
-        ("accept", "application/json, text/event-stream"),
-    ];
-    headers.extend_from_slice(extra);
-    request(Method::POST, url, &headers, message.to_string().into())
+    agent: &Agent,
+    url: &Url,
+) -> RequestBuilder {
+    let request = agent
+        .request(Method::POST, url)
+        .bearer_auth(token)
+        .header("content-type", "application/json")
+        .header("accept", "application/json, text/event-stream")
+        .body(message.to_string());
+    let add = |request: RequestBuilder, (name, value): &(&str, &str)| request.header(*name, *value);
+    headers.iter().fold(request, add)
 }
 
 /// The result of an answer in JSON.
@@ -241,7 +243,7 @@ fn told_of(person: &str, result: &Value) -> Result<Noted<()>, Mismatch> {
     ensure(is_person, format!("the subject of {person}"), &subject)?;
     ensure_same("email", &format!("{person}@example.com"), &email)?;
     ensure_same("username", person, &told("username"))?;
-    noted((), format!("{subject}, {email}"))
+    Ok(noted((), format!("{subject}, {email}")))
 }
 
 fn string(value: &Value, pointer: &str) -> String {
@@ -251,14 +253,14 @@ fn string(value: &Value, pointer: &str) -> String {
 
 /// Server-sent events as they arrive.
 struct Events {
-    body: Incoming,
+    response: Response,
     buffer: String,
 }
 
 impl Events {
-    fn new(body: Incoming) -> Self {
+    fn new(response: Response) -> Self {
         Self {
-            body,
+            response,
             buffer: String::new(),
         }
     }
@@ -273,22 +275,21 @@ impl Events {
                     .map(|line| line.strip_prefix(' ').unwrap_or(line))
                     .collect();
                 let data = data.join("\n");
-                self.buffer = rest.to_owned();
+                let rest = rest.len();
+                self.buffer.drain(..self.buffer.len() - rest);
                 if !data.is_empty() {
                     return serde_json::from_str(&data)
                         .map_err(|_| Mismatch::new("JSON in an event", "something else"));
                 }
                 continue;
             }
-            let frame = match timeout(PATIENCE, self.body.frame()).await {
-                Ok(Some(Ok(frame))) => frame,
+            let chunk = match timeout(PATIENCE, self.response.chunk()).await {
+                Ok(Ok(Some(chunk))) => chunk,
                 Ok(_) => return Err(Mismatch::new("another event", "the end of the stream")),
                 Err(_) => return Err(Mismatch::new("another event", "silence")),
             };
-            if let Some(data) = frame.data_ref() {
-                self.buffer
-                    .push_str(&String::from_utf8_lossy(data).replace('\r', ""));
-            }
+            let text = String::from_utf8_lossy(&chunk);
+            self.buffer.push_str(&text.replace('\r', ""));
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use crate::demo::Paint;
 
@@ -68,7 +69,7 @@ impl From<io::Error> for Stop {
 
 /// The report.
 pub(super) struct Report<'a> {
-    out: &'a mut (dyn Write + Send),
+    out: &'a mut dyn Write,
     paint: Paint,
     begun: Instant,
     passed: usize,
@@ -77,7 +78,7 @@ pub(super) struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    pub(super) fn new(out: &'a mut (dyn Write + Send), paint: Paint) -> Self {
+    pub(super) fn new(out: &'a mut dyn Write, paint: Paint) -> Self {
         Self {
             out,
             paint,
@@ -94,13 +95,9 @@ impl<'a> Report<'a> {
         name: &str,
         work: impl Future<Output = Result<Noted<T>, Mismatch>>,
     ) -> Result<T, Stop> {
-        match self.step(name, work).await? {
-            Some(value) => Ok(value),
-            None => {
-                self.is_cut_short = true;
-                Err(Stop::Failed)
-            }
-        }
+        let found = self.step(name, work).await?;
+        self.is_cut_short = found.is_none();
+        found.ok_or(Stop::Failed)
     }
 
     /// A step that stands for itself.

@@ -433,7 +433,7 @@ fn grant_events() -> impl Strategy<Value = Vec<GrantEvent>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     // TC4, F2: also when the store's memory is lost in between.
     #[test]

@@ -8,7 +8,7 @@ use mcp_oauth::oauth::names::{AssertionHash, AttemptId, GrantId, LeaseId, TokenH
 use mcp_oauth::replay::{Claim, Claimed, Commit, RefreshAttempt, RefreshTurn, Rotation};
 use proptest::prelude::*;
 
-use crate::api::replay::{CLAIM, GRACE, GRANT, LEASE, SLACK, START, World, memo, token};
+use crate::api::replay::{CLAIM, GRACE, GRANT, LEASE, SLACK, World, claim, memo, token};
 
 /// One question; small numbers stand for ids, so that they meet often.
 #[derive(Clone, Debug)]
@@ -26,14 +26,7 @@ pub(in crate::api) enum Question {
         grant: u8,
         attempt: u8,
     },
-    Begin {
-        grant: u8,
-        generation: u64,
-        forged: bool,
-        lease: u8,
-        request: u8,
-        assertion: Option<u8>,
-    },
+    Begin(Beginning),
     Commit {
         grant: u8,
         lease: u8,
@@ -50,6 +43,17 @@ pub(in crate::api) enum Question {
     Wait(u64),
 }
 
+/// A token presented.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::api) struct Beginning {
+    grant: u8,
+    generation: u64,
+    forged: bool,
+    lease: u8,
+    request: u8,
+    assertion: Option<u8>,
+}
+
 pub(in crate::api) fn questions(most: usize) -> impl Strategy<Value = Vec<Question>> {
     let (grant, attempt, lease) = (0..2_u8, 0..3_u8, 0..3_u8);
     let assertion = proptest::option::weighted(0.2, 0..3_u8);
@@ -61,8 +65,8 @@ pub(in crate::api) fn questions(most: usize) -> impl Strategy<Value = Vec<Questi
         2 => (grant.clone(), attempt)
             .prop_map(|(grant, attempt)| Question::Release { grant, attempt }),
         8 => (grant.clone(), 0..4_u64, prop::bool::weighted(0.05), lease.clone(), 0..2_u8, assertion)
-            .prop_map(|(grant, generation, forged, lease, request, assertion)| Question::Begin {
-                grant, generation, forged, lease, request, assertion,
+            .prop_map(|(grant, generation, forged, lease, request, assertion)| {
+                Question::Begin(Beginning { grant, generation, forged, lease, request, assertion })
             }),
         6 => (grant.clone(), lease.clone(), 1..5_u64, prop::bool::weighted(0.1))
             .prop_map(|(grant, lease, generation, strict)| Question::Commit {
@@ -82,13 +86,21 @@ struct Claimant {
     end: Duration,
 }
 
-#[derive(Default)]
+/// What is known of a grant's refresh tokens; a token is its generation and its hash.
 struct Family {
-    generation: u64,
-    current: Option<TokenHash>,
-    /// Every commit: generation and hash that it replaced, when, grace, request, answers given.
-    replaced: Vec<(u64, TokenHash, Duration, Duration, u8, u32)>,
+    current: (u64, TokenHash),
+    replaced: Option<Replaced>,
+    /// Its id, its end, its request.
     lease: Option<(u8, Duration, u8)>,
+}
+
+/// The token before the current one.
+struct Replaced {
+    token: (u64, TokenHash),
+    at: Duration,
+    grace: Duration,
+    request: u8,
+    uses: u32,
 }
 
 /// The contract, as one who never saw the code would write it down.
@@ -104,14 +116,13 @@ struct Reference {
 const USES: u32 = 2;
 
 impl Reference {
-    fn spend(&mut self, assertion: Option<u8>, user: String) -> bool {
+    fn spend(&mut self, assertion: Option<u8>, user: &str) -> bool {
         let Some(assertion) = assertion else {
             return true;
         };
-        *self
-            .assertions
+        self.assertions
             .entry(assertion)
-            .or_insert_with(|| user.clone())
+            .or_insert_with(|| user.to_owned())
             == user
     }
 
@@ -120,7 +131,7 @@ impl Reference {
         if found == Some((attempt, false)) {
             return Claimed::Granted;
         }
-        if !self.spend(assertion, format!("attempt {attempt}")) {
+        if !self.spend(assertion, &format!("attempt {attempt}")) {
             return Claimed::AssertionUsed;
         }
         match found {
@@ -142,76 +153,69 @@ impl Reference {
         }
     }
 
-    fn begin(&mut self, question: &Question) -> RefreshTurn {
-        let Question::Begin {
+    fn settle(&mut self, grant: u8, attempt: u8) -> bool {
+        let claim = self
+            .claims
+            .get_mut(&grant)
+            .filter(|it| it.attempt == attempt);
+        claim.map(|it| it.is_done = true).is_some()
+    }
+
+    fn release(&mut self, grant: u8, attempt: u8) -> bool {
+        let is_held = |it: &Claimant| it.attempt == attempt && !it.is_done;
+        let held = self.claims.get(&grant).is_some_and(is_held);
+        held && self.claims.remove(&grant).is_some()
+    }
+
+    fn abandon(&mut self, grant: u8, lease: u8) {
+        if let Some(family) = self.families.get_mut(&grant) {
+            family.lease = family.lease.filter(|it| it.0 != lease);
+        }
+    }
+
+    fn begin(&mut self, beginning: Beginning) -> RefreshTurn {
+        let Beginning {
             grant,
             generation,
-            forged,
             lease,
-            request,
-            assertion,
-        } = *question
-        else {
-            panic!("not a beginning");
-        };
+            ..
+        } = beginning;
         if self.revoked.contains(&grant) {
             return RefreshTurn::Revoked;
         }
-        let now = self.now;
-        let presented = hash(grant, generation, forged);
-        let holder = self
-            .families
-            .get(&grant)
-            .and_then(|it| it.lease)
-            .map(|it| it.0);
-        let is_current = self
-            .families
-            .get(&grant)
-            .is_some_and(|it| it.current == Some(presented) && it.generation == generation);
-        if is_current && holder == Some(lease) {
+        let presented = (generation, beginning.hash());
+        let known = self.families.get(&grant);
+        let is_current = known.is_some_and(|it| it.current == presented);
+        if is_current
+            && known
+                .and_then(|it| it.lease)
+                .is_some_and(|it| it.0 == lease)
+        {
             return RefreshTurn::Lead;
         }
-        if !self.spend(assertion, format!("lease {lease}")) {
+        if !self.spend(beginning.assertion, &format!("lease {lease}")) {
             return RefreshTurn::AssertionUsed;
         }
-        let family = self.families.entry(grant).or_default();
-        let lead = Some((lease, now + LEASE, request));
-        if family.current.is_none() || generation > family.generation {
-            *family = Family {
-                generation,
-                current: Some(presented),
-                lease: lead,
-                ..Family::default()
-            };
-            return RefreshTurn::Lead;
-        }
-        let turn = if generation == family.generation {
-            match family.lease {
+        let now = self.now;
+        let lead = Some((lease, now + LEASE, beginning.request));
+        let turn = match self.families.get_mut(&grant) {
+            Some(family) if generation < family.current.0 => family.previous(beginning, now),
+            Some(family) if generation == family.current.0 => match family.lease {
                 _ if !is_current => RefreshTurn::Fork,
                 Some((_, end, _)) if now < end => RefreshTurn::Wait,
                 _ => {
                     family.lease = lead;
                     RefreshTurn::Lead
                 }
-            }
-        } else {
-            match family.replaced.last_mut() {
-                Some((known, hash, ..)) if *known == generation && *hash != presented => {
-                    RefreshTurn::Fork
-                }
-                Some((known, _, at, grace, asked, uses))
-                    if *known == generation && now < *at + *grace =>
-                {
-                    if *asked != request {
-                        RefreshTurn::OtherRequest
-                    } else if *uses == USES {
-                        RefreshTurn::TooOften
-                    } else {
-                        *uses += 1;
-                        RefreshTurn::Repeat(memo(generation))
-                    }
-                }
-                _ => RefreshTurn::Reuse,
+            },
+            _ => {
+                let family = Family {
+                    current: presented,
+                    replaced: None,
+                    lease: lead,
+                };
+                self.families.insert(grant, family);
+                RefreshTurn::Lead
             }
         };
         if matches!(turn, RefreshTurn::Fork | RefreshTurn::Reuse) {
@@ -227,18 +231,20 @@ impl Reference {
         let Some(family) = self.families.get_mut(&grant) else {
             return Commit::LeaseLost;
         };
-        let new = hash(grant, generation, false);
-        if family.generation == generation && family.current == Some(new) {
+        let new = (generation, token(grant_id(grant), generation));
+        if family.current == new {
             return Commit::Committed;
         }
-        match (family.lease, family.current) {
-            (Some((holder, _, request)), Some(old))
-                if holder == lease && generation > family.generation =>
-            {
-                let replaced = (family.generation, old, self.now, grace, request, 0);
-                family.replaced.push(replaced);
-                family.generation = generation;
-                family.current = Some(new);
+        match family.lease {
+            Some((holder, _, request)) if holder == lease && generation > family.current.0 => {
+                family.replaced = Some(Replaced {
+                    token: family.current,
+                    at: self.now,
+                    grace,
+                    request,
+                    uses: 0,
+                });
+                family.current = new;
                 family.lease = None;
                 Commit::Committed
             }
@@ -247,12 +253,50 @@ impl Reference {
     }
 }
 
-fn hash(grant: u8, generation: u64, forged: bool) -> TokenHash {
-    let honest = token(grant_id(grant), generation);
-    if forged {
-        TokenHash::of("forged")
-    } else {
-        honest
+impl Family {
+    /// A token that is not the current one.
+    fn previous(&mut self, beginning: Beginning, now: Duration) -> RefreshTurn {
+        let replaced = self.replaced.as_mut();
+        let Some(replaced) = replaced.filter(|it| it.token.0 == beginning.generation) else {
+            return RefreshTurn::Reuse;
+        };
+        if replaced.token.1 != beginning.hash() {
+            RefreshTurn::Fork
+        } else if now >= replaced.at + replaced.grace {
+            RefreshTurn::Reuse
+        } else if replaced.request != beginning.request {
+            RefreshTurn::OtherRequest
+        } else if replaced.uses == USES {
+            RefreshTurn::TooOften
+        } else {
+            replaced.uses += 1;
+            RefreshTurn::Repeat(memo(beginning.generation))
+        }
+    }
+}
+
+impl Beginning {
+    fn hash(self) -> TokenHash {
+        if self.forged {
+            TokenHash::of("forged")
+        } else {
+            token(grant_id(self.grant), self.generation)
+        }
+    }
+
+    fn attempt(self) -> RefreshAttempt {
+        RefreshAttempt {
+            grant: grant_id(self.grant),
+            generation: self.generation,
+            token: self.hash(),
+            request: TokenHash::of(&self.request.to_string()),
+            lease: lease_id(self.lease),
+            lease_ttl: LEASE,
+            grace: GRACE,
+            grace_uses: USES,
+            ttl: GRANT,
+            assertion: assertion_of(self.assertion),
+        }
     }
 }
 
@@ -289,66 +333,60 @@ pub(in crate::api) async fn agree(world: &World, questions: Vec<Question>) {
 }
 
 async fn ask(world: &World, reference: &mut Reference, question: &Question) {
-    let store = &world.store;
+    match *question {
+        Question::Revoke { grant } => {
+            reference.revoked.push(grant);
+            world.store.revoke(grant_id(grant), GRANT).await.unwrap();
+        }
+        Question::Wait(seconds) => wait(world, reference, Duration::from_secs(seconds)).await,
+        Question::Claim { .. } | Question::Settle { .. } | Question::Release { .. } => {
+            forget_old_claims(world, reference).await;
+            ask_about_code(world, reference, question).await;
+        }
+        _ => ask_about_refresh(world, reference, question).await,
+    }
+}
+
+async fn ask_about_code(world: &World, reference: &mut Reference, question: &Question) {
     match *question {
         Question::Claim {
             grant,
             attempt,
             assertion,
         } => {
-            forget_old_claims(world, reference).await;
             let claim = Claim {
-                grant: grant_id(grant),
-                attempt: attempt_id(attempt),
-                issued_at: START,
-                ttl: CLAIM,
                 assertion: assertion_of(assertion),
+                ..claim(grant_id(grant), attempt_id(attempt))
             };
             let expected = reference.claim(grant, attempt, assertion);
-            assert_eq!(store.claim(claim).await.unwrap(), expected, "{question:?}");
+            let claimed = world.store.claim(claim).await.unwrap();
+            assert_eq!(claimed, expected, "{question:?}");
         }
         Question::Settle { grant, attempt } => {
-            forget_old_claims(world, reference).await;
-            let claim = reference
-                .claims
-                .get_mut(&grant)
-                .filter(|it| it.attempt == attempt);
-            let expected = claim.map(|it| it.is_done = true).is_some();
-            let settled = store.settle(grant_id(grant), attempt_id(attempt)).await;
+            let expected = reference.settle(grant, attempt);
+            let settled = world
+                .store
+                .settle(grant_id(grant), attempt_id(attempt))
+                .await;
             assert_eq!(settled.unwrap(), expected, "{question:?}");
         }
         Question::Release { grant, attempt } => {
-            forget_old_claims(world, reference).await;
-            let is_held = |it: &Claimant| it.attempt == attempt && !it.is_done;
-            let expected = reference.claims.get(&grant).is_some_and(is_held);
-            if expected {
-                reference.claims.remove(&grant);
-            }
-            let released = store.release(grant_id(grant), attempt_id(attempt)).await;
+            let expected = reference.release(grant, attempt);
+            let released = world
+                .store
+                .release(grant_id(grant), attempt_id(attempt))
+                .await;
             assert_eq!(released.unwrap(), expected, "{question:?}");
         }
-        Question::Begin {
-            grant,
-            generation,
-            forged,
-            lease,
-            request,
-            assertion,
-        } => {
-            let attempt = RefreshAttempt {
-                grant: grant_id(grant),
-                generation,
-                token: hash(grant, generation, forged),
-                request: TokenHash::of(&request.to_string()),
-                lease: lease_id(lease),
-                lease_ttl: LEASE,
-                grace: GRACE,
-                grace_uses: USES,
-                ttl: GRANT,
-                assertion: assertion_of(assertion),
-            };
-            let expected = reference.begin(question);
-            let turn = store.begin_refresh(attempt).await.unwrap();
+        _ => unreachable!("not about a code: {question:?}"),
+    }
+}
+
+async fn ask_about_refresh(world: &World, reference: &mut Reference, question: &Question) {
+    match *question {
+        Question::Begin(beginning) => {
+            let expected = reference.begin(beginning);
+            let turn = world.begin(beginning.attempt()).await;
             assert_eq!(turn, expected, "{question:?}");
         }
         Question::Commit {
@@ -358,39 +396,33 @@ async fn ask(world: &World, reference: &mut Reference, question: &Question) {
             strict,
         } => {
             let grace = if strict { Duration::ZERO } else { GRACE };
-            let family = reference.families.get(&grant);
+            let replaces = reference.families.get(&grant).map_or(0, |it| it.current.0);
             let rotation = Rotation {
                 grant: grant_id(grant),
                 lease: lease_id(lease),
                 generation,
-                token: hash(grant, generation, false),
-                memo: memo(family.map_or(0, |it| it.generation)),
+                token: token(grant_id(grant), generation),
+                memo: memo(replaces),
                 grace,
                 ttl: GRANT,
             };
             let expected = reference.commit(grant, lease, generation, grace);
-            let committed = store.commit_refresh(rotation).await.unwrap();
-            assert_eq!(committed, expected, "{question:?}");
+            assert_eq!(world.commit(rotation).await, expected, "{question:?}");
         }
         Question::Abandon { grant, lease } => {
-            if let Some(family) = reference.families.get_mut(&grant) {
-                family.lease = family.lease.filter(|it| it.0 != lease);
-            }
-            store
-                .abandon_refresh(grant_id(grant), lease_id(lease))
-                .await
-                .unwrap();
+            reference.abandon(grant, lease);
+            let abandoned = world
+                .store
+                .abandon_refresh(grant_id(grant), lease_id(lease));
+            abandoned.await.unwrap();
         }
-        Question::Revoke { grant } => {
-            reference.revoked.push(grant);
-            store.revoke(grant_id(grant), GRANT).await.unwrap();
-        }
-        Question::Wait(seconds) => {
-            let by = Duration::from_secs(seconds);
-            reference.now += by;
-            world.advance(by).await;
-        }
+        _ => unreachable!("not about a refresh: {question:?}"),
     }
+}
+
+async fn wait(world: &World, reference: &mut Reference, by: Duration) {
+    reference.now += by;
+    world.advance(by).await;
 }
 
 /// Between its end and a little later a claim may be remembered or not: waits until it is not.
@@ -401,15 +433,14 @@ async fn forget_old_claims(world: &World, reference: &mut Reference) {
         .values()
         .any(|it| is_vague(it, reference.now))
     {
-        reference.now += SLACK;
-        world.advance(SLACK).await;
+        wait(world, reference, SLACK).await;
     }
     let now = reference.now;
     reference.claims.retain(|_, it| now < it.end);
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
     fn memory_store_answers_as_the_contract_says(questions in questions(60)) {

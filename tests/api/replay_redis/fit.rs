@@ -82,7 +82,7 @@ async fn open_briefly(url: &str, authorities: Option<Vec<u8>>, rig: &Rig) -> Ope
         authorities,
     };
     let opened = RedisStore::open(settings, rig.clock.clone()).await;
-    opened.err().expect("it must not open")
+    opened.expect_err("it must not open")
 }
 
 /// An authority and a certificate of it for this computer, as PEM files in a directory.

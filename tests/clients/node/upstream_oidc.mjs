@@ -1,0 +1,65 @@
+// An OpenID provider: npm's oidc-provider. PKCE is required, refresh tokens rotate (and one that
+// is used twice ends the grant), access tokens are short. Signing in is one form: who.
+
+import { createServer } from 'node:http';
+
+import Provider from 'oidc-provider';
+
+const port = Number(process.env.PORT);
+const issuer = `http://127.0.0.1:${port}`;
+const people = {
+    alice: { name: 'Alice', email: 'alice@example.com', email_verified: true, preferred_username: 'alice' },
+    bob: { name: 'Bob', email: 'bob@example.com', email_verified: true, preferred_username: 'bob' },
+};
+
+const provider = new Provider(issuer, {
+    clients: [
+        {
+            client_id: 'gateway',
+            client_secret: process.env.CLIENT_SECRET,
+            redirect_uris: JSON.parse(process.env.REDIRECT_URIS),
+            grant_types: ['authorization_code', 'refresh_token'],
+            response_types: ['code'],
+        },
+    ],
+    pkce: { required: () => true },
+    claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name', 'preferred_username'] },
+    conformIdTokenClaims: false,
+    findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id, ...people[id] }) }),
+    features: { devInteractions: { enabled: false }, revocation: { enabled: true } },
+    interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
+    rotateRefreshToken: true,
+    issueRefreshToken: (_, client) => client.grantTypeAllowed('refresh_token'),
+    cookies: { keys: ['only on loopback'] },
+    ttl: { AccessToken: 45, AuthorizationCode: 60, RefreshToken: 3600, IdToken: 300, Interaction: 600, Session: 3600, Grant: 3600 },
+});
+provider.on('server_error', (_, error) => console.error(error));
+
+const page = uid => `<!doctype html><html lang="en"><title>Sign in</title>
+<form method="post" action="/interaction/${uid}"><label>Who are you? <input name="login" value="alice"></label>
+<button type="submit">Sign in</button></form></html>`;
+
+async function interaction(request, response) {
+    const { uid, params, session, grantId } = await provider.interactionDetails(request, response);
+    if (request.method === 'GET') {
+        response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' });
+        return response.end(page(uid));
+    }
+    let body = '';
+    for await (const chunk of request) body += chunk;
+    const accountId = session?.accountId ?? new URLSearchParams(body).get('login');
+    const grant = grantId
+        ? await provider.Grant.find(grantId)
+        : new provider.Grant({ accountId, clientId: params.client_id });
+    grant.addOIDCScope(params.scope);
+    const result = { login: { accountId }, consent: { grantId: await grant.save() } };
+    return provider.interactionFinished(request, response, result);
+}
+
+createServer((request, response) => {
+    if (!request.url.startsWith('/interaction/')) return provider.callback()(request, response);
+    return interaction(request, response).catch(error => {
+        console.error(error);
+        response.writeHead(500).end();
+    });
+}).listen(port, '127.0.0.1', () => console.log('ready'));

@@ -1,7 +1,13 @@
-//! The gateway's costs: the bearer check alone, and a call and a stream beside the same without it.
+//! The gateway's costs: the bearer check alone, then a call and a stream of events beside a plain
+//! proxy of the same parts without any check.
 //!
-//! Measured in processor time of the whole process (Linux only), so that a busy machine disturbs
-//! little; the client and the backend are in it, on both sides of every comparison.
+//! Measured in processor time of the threads at work (Linux only), so that neither a busy machine
+//! nor the client and the backend in the same process disturb much.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a bench that cannot be set up has nothing to measure"
+)]
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -13,6 +19,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::routing::{get, post};
+use axum::serve::ListenerExt as _;
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::stream;
@@ -33,22 +40,30 @@ use mcp_oauth::oauth::scope::Scope;
 use mcp_oauth::seal::{Keyring, Keys, Sealed};
 use mcp_oauth::time::{Clock as _, SystemClock, Timestamp};
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
 const EVENTS: usize = 10_000;
+/// The thread that runs the benchmarks.
+const MAIN: &str = "";
 
-/// Processor time of all threads.
-struct ProcessorTime;
+/// Processor time of the threads with this name.
+struct ProcessorTime(&'static str);
 
 impl ProcessorTime {
-    fn now() -> Duration {
-        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-        let spent = tasks.map(|task| {
-            let text = std::fs::read_to_string(task.unwrap().path().join("schedstat")).unwrap();
-            let nanoseconds: u64 = text.split(' ').next().unwrap().parse().unwrap();
-            Duration::from_nanos(nanoseconds)
-        });
-        spent.sum()
+    fn now(&self) -> Duration {
+        let mut spent = Duration::ZERO;
+        for task in std::fs::read_dir("/proc/self/task").unwrap() {
+            let task = task.unwrap().path();
+            let name = std::fs::read_to_string(task.join("comm")).unwrap();
+            let is_main =
+                task.file_name().unwrap().to_str() == Some(&std::process::id().to_string());
+            if name.trim_end() == self.0 || (is_main && self.0 == MAIN) {
+                let text = std::fs::read_to_string(task.join("schedstat")).unwrap();
+                let nanoseconds = text.split(' ').next().unwrap().parse().unwrap();
+                spent += Duration::from_nanos(nanoseconds);
+            }
+        }
+        spent
     }
 }
 
@@ -57,11 +72,11 @@ impl Measurement for ProcessorTime {
     type Value = Duration;
 
     fn start(&self) -> Duration {
-        Self::now()
+        self.now()
     }
 
     fn end(&self, begun: Duration) -> Duration {
-        Self::now().saturating_sub(begun)
+        self.now().saturating_sub(begun)
     }
 
     fn add(&self, one: &Duration, other: &Duration) -> Duration {
@@ -160,9 +175,30 @@ fn bearer(c: &mut Criterion<ProcessorTime>) {
     });
 }
 
-async fn backend() -> SocketAddr {
+fn runtime(name: &str) -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name(name)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// Serves a router in a runtime of its own; the address is known before.
+async fn serve(runtime: &Runtime, app: impl FnOnce(SocketAddr) -> Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    let listener = listener.into_std().unwrap();
+    let app = app(address);
+    runtime.spawn(async move {
+        let listener = TcpListener::from_std(listener).unwrap();
+        let listener = listener.tap_io(|socket| socket.set_nodelay(true).unwrap());
+        axum::serve(listener, app).await
+    });
+    address
+}
+
+fn backend() -> Router {
     let events = || async {
         let event = "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\"}\n\n";
         let events = stream::iter((0..EVENTS).map(move |_| Ok::<_, std::io::Error>(event)));
@@ -172,17 +208,26 @@ async fn backend() -> SocketAddr {
             .unwrap()
     };
     let call = || async { "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"content\":[]}}" };
-    let app = Router::new()
+    Router::new()
         .route("/mcp", post(call))
-        .route("/mcp", get(events));
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    address
+        .route("/mcp", get(events))
 }
 
-/// Starts a gateway; returns its address and a token.
-async fn gateway(backend: SocketAddr) -> (SocketAddr, String) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+/// The same server and client without a check, a header rule or a limit.
+fn plain(backend: SocketAddr) -> Router {
+    let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
+    Router::new().fallback(move |mut request: Request| {
+        let client = client.clone();
+        async move {
+            let target = format!("http://{backend}{}", request.uri().path());
+            *request.uri_mut() = target.parse().unwrap();
+            client.request(request).await.unwrap().map(Body::new)
+        }
+    })
+}
+
+/// The gateway, and a token that it takes.
+fn gateway(address: SocketAddr, backend: SocketAddr) -> (Router, String) {
     let text = format!(
         "public_url = \"http://{address}\"\n\
          [upstreams.idp]\nprovider = \"oidc\"\nissuer = \"https://id.example\"\n\
@@ -209,9 +254,7 @@ async fn gateway(backend: SocketAddr) -> (SocketAddr, String) {
         stopping: Stopping::default(),
         patience: Patience::default(),
     });
-    let app = router(Arc::new(gateway.unwrap()));
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    (address, token)
+    (router(Arc::new(gateway.unwrap())), token)
 }
 
 fn request(method: &str, address: SocketAddr, token: &str) -> Request {
@@ -242,20 +285,47 @@ async fn exchange(client: &Client<HttpConnector, Body>, request: Request) -> usi
     length
 }
 
+/// Sixteen clients share `count` requests.
+async fn load(client: &Client<HttpConnector, Body>, request: impl Fn() -> Request, count: u64) {
+    const CLIENTS: u64 = 16;
+    let clients = (0..CLIENTS).map(|n| {
+        let share = count / CLIENTS + u64::from(n < count % CLIENTS);
+        let request = &request;
+        async move {
+            for _ in 0..share {
+                exchange(client, request()).await;
+            }
+        }
+    });
+    futures_util::future::join_all(clients).await;
+}
+
 fn hop(c: &mut Criterion<ProcessorTime>) {
-    let runtime = Runtime::new().unwrap();
-    let (behind, front, token) = runtime.block_on(async {
-        let behind = backend().await;
-        let (front, token) = gateway(behind).await;
-        (behind, front, token)
+    let (behind, between, client_side) = (runtime("backend"), runtime("proxy"), runtime("client"));
+    let (plain, front, token) = client_side.block_on(async {
+        let behind = serve(&behind, |_| backend()).await;
+        let plain = serve(&between, |_| plain(behind)).await;
+        let mut token = String::new();
+        let front = serve(&between, |address| {
+            let (app, minted) = gateway(address, behind);
+            token = minted;
+            app
+        });
+        (plain, front.await, token)
     });
     let client = Client::builder(TokioExecutor::new()).build_http();
     for (name, method, elements) in [("call", "POST", 1), ("events", "GET", EVENTS)] {
         let mut group = c.benchmark_group(name);
         group.throughput(Throughput::Elements(elements.try_into().unwrap()));
-        for (way, address) in [("direct", behind), ("gateway", front)] {
+        for (way, address) in [("plain", plain), ("gateway", front)] {
             group.bench_function(way, |b| {
-                b.iter(|| runtime.block_on(exchange(&client, request(method, address, &token))));
+                b.iter_custom(|count| {
+                    let clock = ProcessorTime("proxy");
+                    let begun = clock.start();
+                    let request = || request(method, address, &token);
+                    client_side.block_on(load(&client, request, count));
+                    clock.end(begun)
+                });
             });
         }
     }
@@ -263,7 +333,12 @@ fn hop(c: &mut Criterion<ProcessorTime>) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default().with_measurement(ProcessorTime);
-    targets = bearer, hop
+    config = Criterion::default().with_measurement(ProcessorTime(MAIN));
+    targets = bearer
 }
-criterion_main!(benches);
+criterion_group! {
+    name = hops;
+    config = Criterion::default().with_measurement(ProcessorTime("proxy"));
+    targets = hop
+}
+criterion_main!(benches, hops);

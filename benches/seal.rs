@@ -15,7 +15,6 @@ use mcp_oauth::entropy;
 use mcp_oauth::seal::{Keyring, Record, Sealed};
 use rand::CryptoRng;
 
-#[expect(dead_code, reason = "shared with the tests, which use more of it")]
 #[path = "../tests/api/seal_samples.rs"]
 mod samples;
 
@@ -91,21 +90,21 @@ impl Floor {
 
 fn compare<T: Record>(criterion: &mut Criterion, name: &str, record: &T) {
     let mut rng = entropy::rng();
-    let Ok(ring) = Keyring::generate(&samples::issuer(), &mut rng) else {
+    let Ok(keyring) = Keyring::generate(&samples::issuer(), &mut rng) else {
         return;
     };
-    let Ok(sealed) = ring.seal(record, &mut rng) else {
+    let Ok(sealed) = keyring.seal(record, &mut rng) else {
         return;
     };
     let size = sealed.as_str().len();
     let floor = Floor::new(sealed.as_str());
     let below: Sealed<T> = Sealed::from_wire(floor.seal(record, &mut rng).unwrap_or_default());
     assert!(floor.open::<T>(below.as_str()).is_some());
-    assert!(ring.open(&sealed, samples::NOW).is_ok());
+    assert!(keyring.open(&sealed, samples::NOW).is_ok());
 
     let mut group = criterion.benchmark_group(format!("open/{name}, {size} B"));
     group.bench_function("ours", |bench| {
-        bench.iter(|| ring.open(black_box(&sealed), samples::NOW));
+        bench.iter(|| keyring.open(black_box(&sealed), samples::NOW));
     });
     group.bench_function("floor", |bench| {
         bench.iter(|| floor.open::<T>(black_box(below.as_str())));
@@ -113,7 +112,7 @@ fn compare<T: Record>(criterion: &mut Criterion, name: &str, record: &T) {
     group.finish();
     let mut group = criterion.benchmark_group(format!("seal/{name}, {size} B"));
     group.bench_function("ours", |bench| {
-        bench.iter(|| ring.seal(black_box(record), &mut rng));
+        bench.iter(|| keyring.seal(black_box(record), &mut rng));
     });
     group.bench_function("floor", |bench| {
         bench.iter(|| floor.seal(black_box(record), &mut rng));

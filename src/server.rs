@@ -211,6 +211,11 @@ impl Server {
         Ok(())
     }
 
+    /// What was revoked, to be told when the configuration changes.
+    pub fn revocations(&self) -> Arc<Revocations> {
+        Arc::clone(&self.app.revocations)
+    }
+
     /// What each deployment gets, in the words of the configured mode; for the log at start.
     pub fn guarantees(&self) -> Guarantees {
         Guarantees::of(&self.app.config.replay.store)

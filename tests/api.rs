@@ -5,6 +5,7 @@ mod api {
     mod authorize;
     mod callback;
     mod cli_keys;
+    mod cli_providers;
     mod code;
     mod config;
     mod consent;
@@ -13,6 +14,7 @@ mod api {
     mod gateway;
     mod limits;
     mod metadata;
+    mod net;
     mod refresh;
     mod replay;
     mod replay_model;

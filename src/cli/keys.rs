@@ -27,7 +27,8 @@ pub struct KeysArgs {
         global = true,
         value_name = "DIR",
         default_value = "keys",
-        env = "MCP_OAUTH_KEYS_DIRECTORY"
+        env = "MCP_OAUTH_KEYS_DIRECTORY",
+        hide_env_values = true
     )]
     directory: PathBuf,
     #[command(subcommand)]

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod demo;
 pub mod keys;
+pub mod providers;
 pub mod serve;
 pub mod token;
 
@@ -16,6 +17,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use self::config::ConfigArgs;
 use self::demo::DemoArgs;
 use self::keys::KeysArgs;
+use self::providers::ProvidersArgs;
 use self::serve::ServeArgs;
 use self::token::{Deployment, TokenArgs};
 use crate::config::{Flags, Problems};
@@ -25,11 +27,7 @@ use crate::time::{Clock as _, SystemClock};
 /// OAuth 2.1 in front of a remote MCP server: stateless, sealed tokens, no database
 #[derive(Debug, Parser)]
 #[command(name = "mcp-oauth", version, max_term_width = 100)]
-#[command(
-    propagate_version = true,
-    subcommand_required = true,
-    arg_required_else_help = true
-)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -37,7 +35,6 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Try everything on this computer: server, identity provider and MCP server in one
     Demo(DemoArgs),
     /// Let people sign in, and pass their requests on to the MCP server
     Serve(Box<ServeArgs>),
@@ -45,6 +42,8 @@ enum Command {
     Keys(KeysArgs),
     /// Check and show the configuration
     Config(ConfigArgs),
+    /// Look up the presets of providers, and what to register there
+    Providers(ProvidersArgs),
     /// Look into a token
     Token(TokenArgs),
 }
@@ -115,6 +114,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
         Command::Serve(args) => serve::run(&args, terminal),
         Command::Keys(args) => keys(&args, terminal),
         Command::Config(args) => config::run(&args, terminal),
+        Command::Providers(args) => providers::run(&args, terminal),
         Command::Token(args) => token(&args, terminal),
     };
     match done {
@@ -150,6 +150,21 @@ fn token(args: &TokenArgs, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
         &mut entropy::rng(),
     )
     .map_err(|error| Failure::Failed(error.into()))
+}
+
+/// Every command that there is, from the program itself to each last subcommand.
+pub fn commands() -> Vec<Vec<String>> {
+    fn below(command: &clap::Command, path: &[String], found: &mut Vec<Vec<String>>) {
+        found.push(path.to_vec());
+        for command in command.get_subcommands() {
+            let path = [path, &[command.get_name().to_owned()]].concat();
+            below(command, &path, found);
+        }
+    }
+
+    let mut found = Vec::new();
+    below(&Cli::command(), &[], &mut found);
+    found
 }
 
 /// The help of a command, as `--help` prints it: `["config", "check"]`.
@@ -196,10 +211,12 @@ fn report(failure: &Failure, err: &mut dyn Write) -> Exit {
 
 /// `error: …` with a line for each cause.
 fn with_causes(error: &dyn Error) -> String {
+    use std::fmt::Write as _;
+
     let mut lines = format!("error: {error}\n");
     let mut cause = error.source();
     while let Some(error) = cause {
-        lines.extend(["  caused by: ", &error.to_string(), "\n"]);
+        let _ = writeln!(lines, "  caused by: {error}");
         cause = error.source();
     }
     lines

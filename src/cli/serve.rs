@@ -1,16 +1,24 @@
 //! `mcp-oauth serve`: reads the configuration, hardens the process, starts the server, and stops it
 //! when it is asked to.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 
-use super::{Failure, Terminal};
-use crate::config::{self, Config, Flags};
+use super::{Failure, Terminal, providers};
+use crate::config::{self, Change, Flags, Loaded, Problems, Watch};
+use crate::replay::Revocations;
 use crate::server::Server;
 use crate::telemetry;
 use crate::time::SystemClock;
+
+/// How often the configuration file is looked at.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// What `serve` says at its end.
 const EXAMPLE: &str = "\
@@ -40,15 +48,52 @@ pub struct ServeArgs {
 /// Runs `serve` until the process is asked to stop.
 pub fn run(args: &ServeArgs, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     let env = std::mem::take(&mut terminal.env);
-    let config = config::load(args.config.as_deref(), env, &args.flags)?;
+    let public_url = public_url(&args.flags, &env);
+    let (loaded, watch) = match config::watch(args.config.as_deref(), env, &args.flags) {
+        Ok(watched) => watched,
+        Err(problems) => {
+            let provider = args.flags.provider.as_deref();
+            advise(provider, public_url.as_deref(), &problems, terminal)?;
+            return Err(problems.into());
+        }
+    };
     keep_memory_private();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(loaded, watch))
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
+/// Where this server is reached, as far as flags and environment say.
+fn public_url(flags: &Flags, env: &[(String, String)]) -> Option<String> {
+    let variable = env.iter().find(|(name, _)| name == "MCP_OAUTH_PUBLIC_URL");
+    let variable = variable.map(|(_, value)| value.clone());
+    flags.public_url.clone().or(variable)
+}
+
+/// Tells somebody who has no credentials at a provider yet how to get them.
+fn advise(
+    provider: Option<&str>,
+    public_url: Option<&str>,
+    problems: &Problems,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), Failure> {
+    let lacks = |provider: &&str| {
+        ["client_id", "client_secret"]
+            .iter()
+            .any(|key| problems.concern(&format!("upstreams.{provider}.{key}")))
+    };
+    let recipe = provider
+        .filter(lacks)
+        .and_then(|it| providers::recipe(it, public_url));
+    if let Some(recipe) = recipe {
+        writeln!(terminal.err, "{recipe}")?;
+    }
+    Ok(())
+}
+
+async fn serve(loaded: Loaded, watch: Option<Watch>) -> Result<(), Failure> {
+    let config = loaded.config.clone();
     let telemetry = telemetry::init(&config.log).map_err(failed)?;
     for warning in &config.warnings {
         let hint = warning.hint.as_deref().unwrap_or_default();
@@ -60,8 +105,13 @@ async fn serve(config: Config) -> Result<(), Failure> {
         .await
         .map_err(|source| failed(BindError { listen, source }))?;
     let stop = asked_to_stop()?;
+    // Taken in any case: nobody's SIGHUP should end the server.
+    let hangup = signal(SignalKind::hangup())?;
     let clock = Arc::new(SystemClock::start());
     let server = Server::assemble(config, clock).await.map_err(failed)?;
+    if let Some(watch) = watch {
+        tokio::spawn(follow(watch, hangup, loaded, server.revocations()));
+    }
     let metrics = telemetry.metrics();
     server
         .serve_admin(Arc::new(move || metrics.render()))
@@ -71,6 +121,55 @@ async fn serve(config: Config) -> Result<(), Failure> {
     server.serve(listener, stop).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Follows the configuration file, every two seconds and on SIGHUP. Never ends.
+async fn follow(
+    mut watch: Watch,
+    mut hangup: Signal,
+    started: Loaded,
+    revocations: Arc<Revocations>,
+) {
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = looks.tick() => {}
+            _ = hangup.recv() => {}
+        }
+        let look = tokio::task::spawn_blocking(move || {
+            let change = watch.look();
+            (watch, change)
+        });
+        // Fails only when the runtime is shutting down.
+        let Ok((same, change)) = look.await else {
+            return;
+        };
+        watch = same;
+        match change {
+            Some(Change::Valid(loaded)) => apply(&loaded, &started, &revocations),
+            Some(Change::Invalid(problems)) => {
+                for problem in &problems {
+                    let hint = problem.hint.as_deref().unwrap_or_default();
+                    tracing::error!(place = problem.place, hint, "{}", problem.message);
+                }
+                tracing::error!("the changed configuration cannot be used; the old one stays");
+            }
+            None => {}
+        }
+    }
+}
+
+/// Lets the changed `[revocation]` count, and says what else changed.
+fn apply(loaded: &Loaded, started: &Loaded, revocations: &Revocations) {
+    revocations.set_epochs(loaded.config.revocation.clone());
+    tracing::info!("the configuration changed: [revocation] counts from now on");
+    let mut changed = started.changed_tables(loaded);
+    changed.retain(|table| table != "revocation");
+    if !changed.is_empty() {
+        let tables = changed.join(", ");
+        tracing::warn!(tables, "these changes count only after a restart");
+    }
 }
 
 /// Why the server could not listen.
@@ -87,8 +186,6 @@ fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
 
 /// Completes when the process is asked to stop: by the service manager, or at the terminal.
 pub(super) fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {

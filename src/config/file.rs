@@ -204,7 +204,7 @@ fn judge(
     let trusted_proxies = sections::proxies(&raw.proxy.trusted, report);
     let cors = deployment::cors(raw.cors, public_url.as_ref(), &resources, report);
     let tls = sections::tls(raw.tls, public_url.as_ref(), report);
-    let admin_listen = sections::admin_listen(raw.admin, listen, report);
+    let admin_listen = sections::admin_listen(&raw.admin, listen, report);
     let shutdown = sections::shutdown(&raw.shutdown, report);
     let operator = sections::operator(raw.consent, report);
     let log = sections::log(raw.log, report);

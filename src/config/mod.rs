@@ -22,6 +22,7 @@ mod sections;
 mod show;
 mod tree;
 mod upstreams;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -44,6 +45,7 @@ pub use self::file::Loaded;
 pub use self::flags::Flags;
 pub use self::problem::{Problem, Problems, Severity};
 pub use self::schema::{reference, schema};
+pub use self::watch::{Change, Watch, watch};
 
 /// The file that is read when none is named and it exists.
 pub const DEFAULT_FILE: &str = "mcp-oauth.toml";
@@ -72,8 +74,7 @@ pub fn inspect(
     env: impl IntoIterator<Item = (String, String)>,
     flags: &Flags,
 ) -> Result<Loaded, Problems> {
-    let default = Path::new(DEFAULT_FILE);
-    let path = path.or_else(|| default.exists().then_some(default));
+    let path = watch::file_or_default(path);
     let read = path.map(file::read).transpose()?;
     file::resolve(file::Sources {
         file: read
@@ -99,7 +100,7 @@ pub fn parse(text: &str, name: &str) -> Result<Config, Problems> {
 }
 
 /// Everything that an operator can set.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Who we are to the outside.
     pub public_url: PublicUrl,

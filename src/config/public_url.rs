@@ -25,7 +25,8 @@ pub(super) fn resolve(text: Option<&str>, report: &mut Report<'_>) -> Option<Pub
     let example = "write an origin such as \"https://mcp.example.com\"";
     let url = Url::parse(text).ok().filter(Url::has_host);
     let Some(url) = url.filter(|url| matches!(url.scheme(), "http" | "https")) else {
-        report.error(&at, format!("`{text}` is not an https URL"), example);
+        // Not repeated: there may be a password in it.
+        report.error(&at, "`public_url` is not an https URL", example);
         return None;
     };
     check_spelling(text, &url, &at, report);

@@ -14,8 +14,8 @@ use super::{AuthMode, LogFormat};
 use crate::oauth::names::Secret;
 
 macro_rules! raw {
-    ($(#[$doc:meta])* $name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty,)* }) => {
-        $(#[$doc])*
+    ($(#[$about:meta])* $name:ident { $($(#[$attribute:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$about])*
         #[derive(Debug, Default, Deserialize)]
         #[serde(default, deny_unknown_fields)]
         pub(super) struct $name {
@@ -30,8 +30,8 @@ raw! {
         public_url: Option<String>,
         listen: String,
         keys: RawKeys,
-        // Read table by table, with what the upstream's own room knows.
-        upstreams: BTreeMap<String, IgnoredAny>,
+        // Read table by table, by what the upstreams' own room knows.
+        upstreams: Option<IgnoredAny>,
         resources: Vec<RawResource>,
         access: RawAccess,
         tokens: RawTokens,
@@ -87,6 +87,7 @@ pub(super) enum ForwardWord {
 
 raw! {
     /// `[access]` and `[resources.access]`.
+    #[expect(clippy::struct_field_names, reason = "these are the keys' names")]
     RawAccess {
         allow_all: bool,
         allow_emails: Vec<String>,
@@ -208,6 +209,7 @@ raw! {
 
 raw! {
     /// `[limits]`.
+    #[expect(clippy::struct_field_names, reason = "these are the keys' names")]
     RawLimits {
         register_per_minute: u32,
         authorize_per_minute: u32,

@@ -1,6 +1,7 @@
 //! What can be written, for machines and for people: the JSON schema and the reference table. Both
 //! come from the table of keys.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
@@ -10,28 +11,20 @@ use super::keys::{KEYS, Kind};
 
 /// The JSON schema (2020-12) of the file.
 pub fn schema() -> Value {
-    let mut root = object();
+    let mut root = Table::default();
     for key in KEYS {
-        insert(
-            &mut root,
-            key.path,
-            describe(key.kind, key.about, key.default),
-        );
+        root.insert(key.path, describe(key.kind, key.about, key.default));
         if key.has_file_twin() {
             let about = format!("File that holds `{}`", last(key.path));
             let path = format!("{}_file", key.path);
-            insert(&mut root, &path, describe(Kind::Path, &about, None));
+            root.insert(&path, describe(Kind::Path, &about, None));
         }
     }
-    if let Some(root) = root.as_object_mut() {
-        root.insert(
-            "$schema".to_owned(),
-            json!("https://json-schema.org/draft/2020-12/schema"),
-        );
-        root.insert("title".to_owned(), json!("mcp-oauth.toml"));
-        root.insert("required".to_owned(), json!(["public_url"]));
-    }
-    root
+    let head = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "mcp-oauth.toml",
+    });
+    merged(head, root.into_json())
 }
 
 /// The reference of every key, in Markdown.
@@ -118,83 +111,105 @@ fn kind_in_words(kind: Kind) -> String {
     }
 }
 
-fn object() -> Value {
-    json!({ "type": "object", "properties": {}, "additionalProperties": false })
+/// A table of the file, while its schema is put together.
+#[derive(Default)]
+struct Table {
+    properties: BTreeMap<String, Part>,
+    /// What is behind names that are free.
+    entries: Option<Box<Self>>,
 }
 
-/// Puts the description of a key at its path, making the tables above it.
-fn insert(root: &mut Value, path: &str, description: Value) {
-    let mut table = root;
-    let mut steps: Vec<&str> = path.split('.').collect();
-    let Some(name) = steps.pop() else {
-        return;
-    };
-    for step in steps {
-        let below = match step.strip_suffix("[]") {
-            Some(list) => {
-                let list = entry(&mut table["properties"], list);
-                if list.is_null() {
-                    *list = json!({ "type": "array", "items": object() });
-                }
-                &mut list["items"]
-            }
-            None if step == "*" => {
-                let entries = &mut table["additionalProperties"];
-                if entries.is_boolean() {
-                    *entries = object();
-                }
-                entries
-            }
-            None => {
-                let below = entry(&mut table["properties"], step);
-                if below.is_null() {
-                    *below = object();
-                }
-                below
-            }
+/// What is behind a key.
+enum Part {
+    Value(Value),
+    Table(Table),
+    List(Table),
+}
+
+impl Table {
+    /// Puts the description of a key at its path, making the tables above it.
+    fn insert(&mut self, path: &str, description: Value) {
+        let Some((step, rest)) = path.split_once('.') else {
+            self.properties
+                .insert(path.to_owned(), Part::Value(description));
+            return;
         };
-        table = below;
+        let below = match step.strip_suffix("[]") {
+            Some(list) => self.part(list, Part::List),
+            None if step == "*" => Some(&mut **self.entries.get_or_insert_default()),
+            None => self.part(step, Part::Table),
+        };
+        if let Some(table) = below {
+            table.insert(rest, description);
+        }
     }
-    *entry(&mut table["properties"], name) = description;
-}
 
-fn entry<'a>(properties: &'a mut Value, name: &str) -> &'a mut Value {
-    &mut properties[name]
+    /// The table behind a key.
+    fn part(&mut self, key: &str, make: fn(Self) -> Part) -> Option<&mut Self> {
+        let part = self
+            .properties
+            .entry(key.to_owned())
+            .or_insert_with(|| make(Self::default()));
+        match part {
+            Part::Table(table) | Part::List(table) => Some(table),
+            Part::Value(_) => None,
+        }
+    }
+
+    fn into_json(self) -> Value {
+        let properties = self.properties.into_iter().map(|(key, part)| {
+            let part = match part {
+                Part::Value(value) => value,
+                Part::Table(table) => table.into_json(),
+                Part::List(table) => json!({ "type": "array", "items": table.into_json() }),
+            };
+            (key, part)
+        });
+        let properties: Map<String, Value> = properties.collect();
+        let additional = self
+            .entries
+            .map_or(Value::Bool(false), |entries| entries.into_json());
+        json!({
+            "type": "object",
+            "properties": properties,
+            "additionalProperties": additional,
+        })
+    }
 }
 
 fn describe(kind: Kind, about: &str, default: Option<&str>) -> Value {
-    let text = |extra: Value| merged(json!({ "type": "string" }), extra);
-    let mut description = match kind {
-        Kind::Text | Kind::Path | Kind::Address => text(json!({})),
-        Kind::Secret => text(json!({ "writeOnly": true })),
-        Kind::Url => text(json!({ "format": "uri" })),
+    let mut description = merged(shape(kind), json!({ "description": about }));
+    if let (Some(default), Some(members)) = (default, description.as_object_mut()) {
+        members.insert("default".to_owned(), default_of(kind, default));
+    }
+    description
+}
+
+fn shape(kind: Kind) -> Value {
+    match kind {
+        Kind::Text | Kind::Path | Kind::Address => json!({ "type": "string" }),
+        Kind::Secret => json!({ "type": "string", "writeOnly": true }),
+        Kind::Url => json!({ "type": "string", "format": "uri" }),
         Kind::Boolean => json!({ "type": "boolean" }),
         Kind::Integer => json!({ "type": "integer", "minimum": 0 }),
-        Kind::Duration => text(json!({ "pattern": "^[0-9]+ ?(ms|s|m|h|d)$" })),
-        Kind::Size => text(json!({ "pattern": "^[0-9]+ ?([kKMG]?B|[KMG]iB)$" })),
-        Kind::Time => text(json!({ "format": "date-time" })),
+        Kind::Duration => json!({ "type": "string", "pattern": "^[0-9]+ ?(ms|s|m|h|d)$" }),
+        Kind::Size => json!({ "type": "string", "pattern": "^[0-9]+ ?([kKMG]?B|[KMG]iB)$" }),
+        Kind::Time => json!({ "type": "string", "format": "date-time" }),
         Kind::List => json!({ "type": "array", "items": { "type": "string" } }),
-        Kind::Choice(words) => text(json!({ "enum": words })),
+        Kind::Choice(words) => json!({ "type": "string", "enum": words }),
         Kind::Choices(words) => {
             json!({ "type": "array", "items": { "type": "string", "enum": words } })
         }
-        Kind::Headers => {
-            json!({ "type": "object", "additionalProperties": { "type": "string", "writeOnly": true } })
-        }
-        Kind::Texts => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+        Kind::Headers => json!({ "type": "object", "additionalProperties": shape(Kind::Secret) }),
+        Kind::Texts => json!({ "type": "object", "additionalProperties": shape(Kind::Text) }),
         Kind::Epochs(name) => {
-            let mut item = object();
-            item["properties"][name] = json!({ "type": "string" });
-            item["properties"]["before"] = json!({ "type": "string", "format": "date-time" });
-            item["required"] = json!([name]);
+            let mut item = Table::default();
+            item.insert(name, shape(Kind::Text));
+            item.insert("before", shape(Kind::Time));
+            let item = merged(item.into_json(), json!({ "required": [name] }));
             json!({ "type": "array", "items": item })
         }
-    };
-    description["description"] = json!(about);
-    if let Some(default) = default {
-        description["default"] = default_of(kind, default);
     }
-    description
 }
 
 fn merged(mut left: Value, right: Value) -> Value {

@@ -65,7 +65,7 @@ pub(super) fn listen(key: &str, text: &str, report: &mut Report<'_>) -> Option<S
 
 /// Reads `[admin]`.
 pub(super) fn admin_listen(
-    raw: RawAdmin,
+    raw: &RawAdmin,
     main: Option<SocketAddr>,
     report: &mut Report<'_>,
 ) -> Option<SocketAddr> {

@@ -30,6 +30,25 @@ impl Loaded {
         out
     }
 
+    /// The tables whose values are others in `after`, in the order of the documentation.
+    pub fn changed_tables(&self, after: &Self) -> Vec<String> {
+        let mut changed = Vec::new();
+        for key in KEYS {
+            let mut places = key.places(&self.written);
+            places.extend(key.places(&after.written));
+            for place in places {
+                for (place, _) in with_twin(key, &place) {
+                    let values = [&self.written, &after.written].map(|tree| tree.at(&place));
+                    let table = place.parent().unwrap_or_default().to_string();
+                    if !same(values) && !changed.contains(&table) {
+                        changed.push(table);
+                    }
+                }
+            }
+        }
+        changed
+    }
+
     /// The lines of every table, in the order of the documentation.
     fn tables(&self) -> Vec<(KeyPath, Vec<Line>)> {
         // By the section's rank, then by path, so that a list's element keeps its own tables.
@@ -37,7 +56,7 @@ impl Loaded {
         for key in KEYS {
             for place in key.places(&self.written) {
                 let rank = rank(&place);
-                for (place, kind) in with_twin(key, place) {
+                for (place, kind) in with_twin(key, &place) {
                     let (Some(node), Some(table)) = (self.written.at(&place), place.parent())
                     else {
                         continue;
@@ -63,6 +82,11 @@ impl Loaded {
             };
         }
         let name = place.last_key().unwrap_or_default();
+        // Headers toward a provider may hold credentials.
+        let kind = match kind {
+            Kind::Texts if name.ends_with("_headers") => Kind::Headers,
+            kind => kind,
+        };
         Line {
             text: format!("{} = {}", Bare(name), value(node, kind)),
             origin: Some(node.origin.clone()),
@@ -76,6 +100,15 @@ impl Loaded {
             (Origin::Flag(flag), _) => (*flag).to_owned(),
             _ => "default".to_owned(),
         }
+    }
+}
+
+/// Whether both are absent, or hold the same.
+fn same(values: [Option<&Node>; 2]) -> bool {
+    match values {
+        [None, None] => true,
+        [Some(left), Some(right)] => left.value.is_same(&right.value),
+        _ => false,
     }
 }
 
@@ -97,7 +130,7 @@ fn rank(place: &KeyPath) -> usize {
     }
 }
 
-fn with_twin(key: &Key, place: KeyPath) -> Vec<(KeyPath, Kind)> {
+fn with_twin(key: &Key, place: &KeyPath) -> Vec<(KeyPath, Kind)> {
     let mut places = vec![(place.clone(), key.kind)];
     if key.has_file_twin()
         && let (Some(above), Some(name)) = (place.parent(), place.last_key())

@@ -164,6 +164,30 @@ pub(super) enum Value {
     Table(BTreeMap<String, Node>),
 }
 
+impl Value {
+    /// Whether this says the same, wherever it was written.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Text(left), Self::Text(right)) => left.matches(right.expose()),
+            (Self::Integer(left), Self::Integer(right)) => left == right,
+            (Self::Boolean(left), Self::Boolean(right)) => left == right,
+            (Self::List(left), Self::List(right)) => {
+                let mut pairs = left.iter().zip(right);
+                left.len() == right.len()
+                    && pairs.all(|(left, right)| left.value.is_same(&right.value))
+            }
+            (Self::Table(left), Self::Table(right)) => {
+                let mut pairs = left.iter().zip(right);
+                left.len() == right.len()
+                    && pairs.all(|(left, right)| {
+                        left.0 == right.0 && left.1.value.is_same(&right.1.value)
+                    })
+            }
+            _ => false,
+        }
+    }
+}
+
 /// A sentence about the file's grammar, with the line that it is about.
 pub(super) struct SyntaxError {
     pub(super) line: usize,
@@ -261,7 +285,7 @@ impl Node {
                 (Value::Table(table), Step::Key(key)) => table
                     .entry(key.clone())
                     .or_insert_with(|| Self::table(node.origin.clone())),
-                (Value::List(list), Step::Index(index)) => match list.get_mut(*index) {
+                (Value::List(elements), Step::Index(index)) => match elements.get_mut(*index) {
                     Some(element) => element,
                     None => return,
                 },

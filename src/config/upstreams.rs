@@ -84,14 +84,35 @@ fn extra_ca(path: Option<&Path>, at: &KeyPath, report: &mut Report<'_>) -> Optio
 
 impl Upstreams {
     fn add(&mut self, name: String, raw: &RawUpstream, at: &KeyPath, report: &mut Report<'_>) {
-        let default = format!("/callback/{name}");
-        let callback_path = raw.callback_path.clone().unwrap_or(default);
         let secrets = Secrets {
             client_secret: None,
             extra_ca: extra_ca(raw.extra_ca_file.as_deref(), at, report),
         };
-        match raw.clone().resolve(UpstreamName::new(&name), secrets) {
-            Ok(settings) => self.settings.push(settings),
+        let mut known = Known {
+            callback_path: raw
+                .callback_path
+                .clone()
+                .unwrap_or_else(|| format!("/callback/{name}")),
+            exchange: raw.exchange.unwrap_or_default(),
+            tells_groups: raw.groups_claim.is_some(),
+            name,
+        };
+        match raw.clone().resolve(UpstreamName::new(&known.name), secrets) {
+            Ok(settings) => {
+                // In a shared tenant, anybody can write any address.
+                if raw.trust_email == Some(true) && !settings.trusts_email() {
+                    let message = "addresses in a shared tenant cannot be trusted";
+                    let hint = "name your own tenant, or use allow_subjects or allow_groups";
+                    report.error(&at.key("trust_email"), message, hint);
+                }
+                // A preset may say more than was written.
+                known
+                    .callback_path
+                    .clone_from(&settings.profile().callback_path);
+                known.exchange = settings.profile().exchange;
+                known.tells_groups = settings.groups_claim().is_some();
+                self.settings.push(settings);
+            }
             Err(problems) => {
                 for problem in problems {
                     let path = at.key(&problem.key);
@@ -101,12 +122,7 @@ impl Upstreams {
                 }
             }
         }
-        self.known.push(Known {
-            name,
-            exchange: raw.exchange.unwrap_or_default(),
-            callback_path,
-            tells_groups: raw.groups_claim.is_some(),
-        });
+        self.known.push(known);
     }
 
     pub(super) fn is_empty(&self) -> bool {

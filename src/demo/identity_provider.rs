@@ -204,7 +204,7 @@ async fn sign_in(State(provider): Provider, RawQuery(query): RawQuery, body: Byt
 async fn token(State(provider): Provider, headers: HeaderMap, body: Bytes) -> Response {
     let form = match client::form(&headers, &body, &provider.client_secret) {
         Ok(form) => form,
-        Err(refused) => return refused,
+        Err(refused) => return client::refused(refused),
     };
     let (now, mut rng) = (provider.clock.now(), entropy::rng());
     let field = |name: &str| form.get(name).unwrap_or_default();
@@ -223,7 +223,7 @@ async fn token(State(provider): Provider, headers: HeaderMap, body: Bytes) -> Re
         _ => return client::error(StatusCode::BAD_REQUEST, "unsupported_grant_type"),
     };
     match issued {
-        Some(issued) => provider.answer(issued, at_sign_in),
+        Some(issued) => provider.answer(&issued, at_sign_in),
         None => client::error(StatusCode::BAD_REQUEST, "invalid_grant"),
     }
 }
@@ -261,12 +261,12 @@ async fn revoke(State(provider): Provider, headers: HeaderMap, body: Bytes) -> R
             provider.sessions().revoke(token);
             StatusCode::OK.into_response()
         }
-        Err(refused) => refused,
+        Err(refused) => client::refused(refused),
     }
 }
 
 impl IdentityProvider {
-    fn answer(&self, issued: Issued, at_sign_in: bool) -> Response {
+    fn answer(&self, issued: &Issued, at_sign_in: bool) -> Response {
         let now = self.clock.now();
         let id_token = self.key.id_token(&Statement {
             issuer: &self.issuer,

@@ -42,6 +42,13 @@ pub(super) fn write(
         &format!("Alice or Bob, without password, at {provider}"),
     )?;
 
+    row(
+        out,
+        paint,
+        "Root keys",
+        "keys/ in this folder: clients stay registered over restarts",
+    )?;
+
     writeln!(
         out,
         "\nAdd it to a client. A page will ask whether you allow that, then who you are.\n"

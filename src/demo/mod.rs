@@ -26,6 +26,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
+use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -61,7 +62,7 @@ pub enum DemoError {
     )]
     NotLoopback(SocketAddr),
     /// Somebody else listens there.
-    #[error("{0} is taken; choose another port: --listen {next}", next = next(*.0))]
+    #[error("{0} is taken; choose another port: --listen {next}", next = another(*.0))]
     Taken(SocketAddr),
     /// Listening failed otherwise.
     #[error("cannot listen on {address}; choose another address: --listen {LISTEN}")]
@@ -83,9 +84,9 @@ pub enum DemoError {
     Start(#[from] StartError),
 }
 
-/// Another port to try.
-fn next(taken: SocketAddr) -> SocketAddr {
-    SocketAddr::new(taken.ip(), taken.port().checked_add(1).unwrap_or(0))
+/// Another port to try; not the next one, where a demo that runs has its identity provider.
+fn another(taken: SocketAddr) -> SocketAddr {
+    SocketAddr::new(taken.ip(), taken.port().checked_add(10).unwrap_or(0))
 }
 
 /// Which root key the demo seals with.
@@ -185,8 +186,9 @@ fn passing_key(now: Timestamp) -> KeySource {
 /// The identity provider's place: the next port if it is free, so that a sign-in survives a restart
 /// of the demo, or else any.
 async fn bind_beside(listen: SocketAddr) -> Result<(TcpListener, String), DemoError> {
-    if listen.port() != 0
-        && let Ok(bound) = bind(next(listen)).await
+    let next = listen.port().checked_add(1).filter(|next| *next > 1);
+    if let Some(next) = next
+        && let Ok(bound) = bind(SocketAddr::new(listen.ip(), next)).await
     {
         return Ok(bound);
     }
@@ -205,7 +207,10 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, String), DemoError> {
 }
 
 async fn serve(listener: TcpListener, router: Router) {
-    // It only ends with the process: accepting is retried inside.
+    // Answers are small; one must not wait for the acknowledgement of the last.
+    let listener = listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
+    });
     if let Err(error) = axum::serve(listener, router).await {
         tracing::error!(%error, "a part of the demo stopped");
     }

@@ -46,8 +46,6 @@ pub(crate) enum Denied {
     BackendRefused,
     /// This process is stopping.
     Stopping,
-    /// A fault of ours.
-    Fault,
 }
 
 impl Denied {
@@ -68,7 +66,6 @@ impl Denied {
             Self::Broken => "backend_broken",
             Self::BackendRefused => "backend_refused",
             Self::Stopping => "stopping",
-            Self::Fault => "fault",
         }
     }
 
@@ -84,7 +81,6 @@ impl Denied {
             Self::Unreachable | Self::Broken | Self::BackendRefused => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout | Self::Silent => StatusCode::GATEWAY_TIMEOUT,
             Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Fault => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -113,7 +109,6 @@ impl Denied {
             Self::Broken => ("bad_gateway", "The MCP server broke off its answer"),
             Self::BackendRefused => ("bad_gateway", "The MCP server refused the gateway"),
             Self::Stopping => ("unavailable", "This server is stopping; try again"),
-            Self::Fault => ("server_error", "Something went wrong in this server"),
         }
     }
 

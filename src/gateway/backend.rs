@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,12 +16,12 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tower::Service;
+use tower::{Service, ServiceExt as _};
 use url::Url;
 
 use super::answer::Denied;
 use super::route::without_token;
-use super::streams::{Upload, UploadError};
+use super::upload::{Upload, UploadError};
 use crate::config::Resource;
 
 /// Kept shorter than the five seconds after which common servers close an idle connection, so that
@@ -138,16 +139,14 @@ impl Backend {
         public: &str,
     ) -> Option<HeaderValue> {
         let text = location.to_str().ok()?;
-        let path = if let Some(path) = text.strip_prefix(&self.origin) {
-            path
-        } else if text.starts_with('/') && !text.starts_with("//") {
-            text
-        } else {
-            return Some(location.clone());
+        let ends = |rest: &str| rest.is_empty() || rest.starts_with(['/', '?', '#']);
+        let path = match text.strip_prefix(&self.origin) {
+            Some(path) if ends(path) => path,
+            None if text.starts_with('/') && !text.starts_with("//") => text,
+            _ => return Some(location.clone()),
         };
         let rest = path.strip_prefix(self.path.trim_end_matches('/'))?;
-        let is_below = rest.is_empty() || rest.starts_with(['/', '?', '#']);
-        is_below
+        ends(rest)
             .then(|| HeaderValue::try_from(format!("{public}{rest}")).ok())
             .flatten()
     }
@@ -187,13 +186,11 @@ fn connector(
     } else {
         builder.with_provider_and_webpki_roots(provider)?
     };
-    Ok(Within {
-        connector: builder
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(tcp),
-        limit,
-    })
+    let connector = builder
+        .https_or_http()
+        .enable_all_versions()
+        .wrap_connector(tcp);
+    Ok(Within(Arc::new(Limited { connector, limit })))
 }
 
 /// Marks a failure to connect in time.
@@ -201,30 +198,40 @@ fn connector(
 #[error("connecting took too long")]
 struct TooSlow;
 
-/// A connector with a time limit on the whole of name, TCP and TLS.
-#[derive(Clone, Debug)]
-pub(crate) struct Within<C> {
+/// A connector with a time limit on the whole of name, TCP and TLS. It is cloned for every request
+/// but used for few, so its parts are behind one pointer.
+#[derive(Debug)]
+pub(crate) struct Within<C>(Arc<Limited<C>>);
+
+#[derive(Debug)]
+struct Limited<C> {
     connector: C,
     limit: Duration,
 }
 
+impl<C> Clone for Within<C> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
 impl<C> Service<Uri> for Within<C>
 where
-    C: Service<Uri, Error = BoxError>,
+    C: Service<Uri, Error = BoxError> + Clone + Send + Sync + 'static,
     C::Response: Send,
-    C::Future: Send + 'static,
+    C::Future: Send,
 {
     type Response = C::Response;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.connector.poll_ready(cx)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, target: Uri) -> Self::Future {
-        let connecting = self.connector.call(target);
-        let limit = self.limit;
+        let limit = self.0.limit;
+        let connecting = self.0.connector.clone().oneshot(target);
         Box::pin(async move {
             tokio::time::timeout(limit, connecting)
                 .await
@@ -308,6 +315,11 @@ mod tests {
             ("/mcpx", None),
             ("http://10.0.0.1:3000/admin", None),
             ("https://other.example/", Some("https://other.example/")),
+            (
+                "http://10.0.0.1:30001/mcp",
+                Some("http://10.0.0.1:30001/mcp"),
+            ),
+            ("//other.example/mcp", Some("//other.example/mcp")),
             ("relative", Some("relative")),
         ] {
             assert_eq!(public(location).as_deref(), expected, "{location}");

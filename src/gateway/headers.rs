@@ -6,8 +6,8 @@
 //! `X_Forwarded_User` and `X-Forwarded-User` as one. Refuses connection options (RFC 9110 §7.6.1).
 
 use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-    VARY,
+    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName,
+    HeaderValue, VARY,
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
@@ -254,6 +254,15 @@ pub(crate) fn for_client(answer: &HeaderMap) -> HeaderMap {
         built.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     built
+}
+
+/// Whether a request could be answered with events.
+pub(crate) fn accepts_events(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.to_ascii_lowercase().contains("text/event-stream"))
 }
 
 /// Whether an answer is a stream of server-sent events.

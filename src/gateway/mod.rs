@@ -4,12 +4,14 @@
 //! client ──▶ path ──▶ resource ──▶ Origin ──▶ OPTIONS ──▶ bearer ──▶ session ──▶ backend
 //!            400      404          403        204         401/403    404         502/503/504
 //!
-//! route    which resource a path belongs to          headers  what either side gets to see
-//! cors     origins and preflights                    session  Mcp-Session-Id, sealed
-//! host     421 for other names of this server        streams  bodies: limits, silence, the end
-//! layer    the same checks before a service of yours proxy    what passes, and what comes back
-//! stall    cutting clients that stopped reading      backend  connections and targets
-//! answer   the gateway's own answers                 trace    traceparent and X-Request-Id
+//! route    which resource a path belongs to         proxy    what passes, and what comes back
+//! cors     origins and preflights                   headers  what either side gets to see
+//! host     421 for other names of this server       session  Mcp-Session-Id, sealed
+//! layer    the checks before a service of yours     trace    traceparent and X-Request-Id
+//! answer   the gateway's own answers                backend  connections and targets
+//! warrant  how long a request may go on             upload   request bodies
+//! pulse    the beat by which that is asked          streams  answers
+//! stall    cutting clients that stopped reading     batch    pieces in one write
 //! ```
 //!
 //! Bodies are never read, so the gateway does not know MCP messages: batches, answers and messages
@@ -18,16 +20,20 @@
 
 mod answer;
 mod backend;
+mod batch;
 mod cors;
 mod headers;
 pub mod host;
 mod layer;
 mod proxy;
+mod pulse;
 mod route;
 mod session;
 pub mod stall;
 mod streams;
 mod trace;
+mod upload;
+mod warrant;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -44,6 +50,7 @@ use self::answer::Denied;
 use self::backend::Backend;
 use self::cors::{Origin, Origins};
 use self::proxy::Passage;
+use self::pulse::Pulse;
 use self::trace::Trace;
 use crate::config::{AuthMode, Config, Resource};
 use crate::oauth::bearer::{self, Ended, Principal, ProtectedResource, Refusal};
@@ -55,7 +62,7 @@ use crate::time::Clock;
 
 pub use self::backend::BackendError;
 pub use self::layer::{BearerLayer, BearerService};
-pub use self::streams::{Patience, Stopping};
+pub use self::warrant::{Patience, Stopping};
 
 /// What a gateway is made of.
 #[derive(Debug)]
@@ -102,6 +109,7 @@ pub struct Gateway {
     ended: Arc<dyn Ended>,
     stopping: Stopping,
     patience: Patience,
+    pulse: Pulse,
     meters: Meters,
 }
 
@@ -150,6 +158,7 @@ impl Gateway {
             clock: parts.clock,
             ended: parts.ended,
             stopping: parts.stopping,
+            pulse: Pulse::new(parts.patience.tick),
             patience: parts.patience,
             meters: Meters {
                 active_streams: metrics::gauge!("mcp_oauth_active_streams"),
@@ -163,6 +172,7 @@ impl Gateway {
 
     /// Answers one request.
     pub async fn handle(&self, request: Request) -> Response {
+        self.pulse.start();
         let (parts, body) = request.into_parts();
         let method = parts.method.clone();
         let trace = Trace::of(&parts.headers, &mut crate::entropy::rng());
@@ -173,7 +183,7 @@ impl Gateway {
         let denied = answered.as_ref().err().map(Denied::as_str);
         let mut response = answered.unwrap_or_else(Denied::into_response);
         self.origins.decorate(&origin, response.headers_mut());
-        self.record(denied);
+        Self::record(denied);
         tracing::debug!(
             %method,
             status = response.status().as_u16(),
@@ -240,7 +250,7 @@ impl Gateway {
         }
     }
 
-    fn record(&self, denied: Option<&'static str>) {
+    fn record(denied: Option<&'static str>) {
         if let Some(reason) = denied {
             metrics::counter!("mcp_oauth_denied_total", "reason" => reason).increment(1);
         }

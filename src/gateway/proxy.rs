@@ -8,17 +8,19 @@ use std::pin::pin;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CONTENT_LENGTH, LOCATION};
+use futures_util::future::{Either, select};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::ResponseFuture;
-use tokio::time::{Instant, timeout};
 
 use super::answer::Denied;
 use super::session::{self, MCP_SESSION_ID};
-use super::streams::{Active, Answer, End, Upload, Warrant};
+use super::streams::{Active, Answer};
 use super::trace::{TRACESTATE, Trace};
+use super::upload::Upload;
+use super::warrant::{End, Warrant};
 use super::{Gateway, Route, backend, headers};
 use crate::oauth::bearer::{Principal, Refusal};
 use crate::seal::OpenError;
@@ -46,7 +48,8 @@ impl Gateway {
         }
         let headers = route.request_headers(&passage, trace);
         let warrant = self.warrant(&passage);
-        let body = Upload::new(body, resource.max_body, self.patience.upload);
+        let patience = self.patience.upload;
+        let body = Upload::new(body, resource.max_body, self.pulse.clone(), patience);
 
         let begun = self.clock.elapsed();
         let method = passage.parts.method.clone();
@@ -68,11 +71,11 @@ impl Gateway {
         warrant: &Warrant,
     ) -> Result<http::Response<Incoming>, Denied> {
         let idle = route.resource.idle_timeout;
-        let tick = self.patience.tick.min(idle);
-        let begun = Instant::now();
-        let mut sent = pin!(sent);
+        let begun = self.pulse.count();
+        let mut sent = sent;
         loop {
-            if let Ok(head) = timeout(tick, &mut sent).await {
+            let beat = pin!(self.pulse.next());
+            if let Either::Left((head, _)) = select(&mut sent, beat).await {
                 return head.map_err(|error| {
                     let denied = backend::denied(&error);
                     // The error names addresses and causes, nothing of the request.
@@ -86,7 +89,7 @@ impl Gateway {
                     return Err(route.refuse(Refusal::NotOpened(OpenError::Expired)));
                 }
                 Some(End::Draining | End::Stopping) => return Err(Denied::Stopping),
-                None if begun.elapsed() >= idle => return Err(Denied::Silent),
+                None if self.pulse.is_over(idle, begun) => return Err(Denied::Silent),
                 None => {}
             }
         }
@@ -112,7 +115,7 @@ impl Gateway {
                 &route.resource.path,
                 &mut crate::entropy::rng(),
             );
-            headers.insert(MCP_SESSION_ID, sealed.ok_or(Denied::Fault)?);
+            headers.insert(MCP_SESSION_ID, sealed.ok_or(Denied::Broken)?);
         }
         if let Some(location) = headers.remove(LOCATION)
             && let Some(location) = route.backend.public_location(&location, &route.public)
@@ -122,7 +125,7 @@ impl Gateway {
         let events =
             headers::is_event_stream(&headers).then(|| Active::count(&self.meters.active_streams));
         let idle = route.resource.idle_timeout;
-        let answer = Answer::new(body, warrant, self.patience, idle, events);
+        let answer = Answer::new(body, warrant, self.pulse.clone(), idle, events);
 
         let mut response = Response::new(Body::new(answer));
         *response.status_mut() = head.status;
@@ -158,6 +161,10 @@ impl Route {
         let inbound = &passage.parts.headers;
         let operator = &self.resource.backend_headers;
         let mut built = headers::for_backend(inbound, operator);
+        // Compressors hold events back.
+        if headers::accepts_events(inbound) {
+            built.remove(ACCEPT_ENCODING);
+        }
         for (name, value) in operator {
             built.insert(name.clone(), value.clone());
         }

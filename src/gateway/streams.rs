@@ -1,189 +1,20 @@
-//! Bodies in flight: back-pressure, silence, and the end of what was authorized.
+//! The backend's answer on its way to the client.
 //!
-//! [`Upload`] carries a request to the backend: bounded, and cut when the client stops sending.
-//! [`Answer`] carries the backend's answer to the client: events that are ready together go out in
-//! one write, and it ends when the backend is silent for too long, when what authorized it is over,
-//! or when the process stops. Refuses trailers in both directions: backends merge them into headers.
+//! Events that are ready together go out in one write, and the next piece is read only when the
+//! client has room. The answer ends when the backend is silent for too long or its warrant is over.
+//! Refuses trailers: clients merge them into headers.
 
 use std::fmt;
-use std::future::Future as _;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until};
-use tokio_util::sync::CancellationToken;
 
-use crate::oauth::bearer::{Ended, Principal};
-use crate::time::{Clock, Timestamp};
-
-/// Events are collected up to this size before they are handed on, so that a slow client holds no
-/// more of a stream in memory than a few of these.
-const BATCH: usize = 16 * 1024;
-/// A piece of this size goes out as it is: copying it would cost more than a write.
-const LARGE: usize = 4 * 1024;
-
-/// The patience of the gateway; the defaults are right outside tests.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// How often a stream looks whether it may go on: at most 5 s, since revocation waits for it.
-    pub tick: Duration,
-    /// How long a client may send nothing in the middle of a body.
-    pub upload: Duration,
-    /// How long after the token's end an answer runs that was authorized when it began.
-    pub answer_past_expiry: Duration,
-    /// How long after the token's end a stream without end runs.
-    pub listen_past_expiry: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            tick: Duration::from_secs(1),
-            upload: Duration::from_secs(30),
-            answer_past_expiry: Duration::from_secs(3_600),
-            listen_past_expiry: Duration::from_secs(30),
-        }
-    }
-}
-
-/// How the process stops: two signals that the server gives.
-#[derive(Clone, Debug, Default)]
-pub struct Stopping {
-    /// Streams without end are to finish at the next event border, so that clients connect elsewhere.
-    pub drain: CancellationToken,
-    /// The deadline: everything is to end now.
-    pub deadline: CancellationToken,
-}
-
-/// Why a stream ends before its backend ends it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// The grant has ended.
-    Revoked,
-    /// The token's time, and the patience after it, is over.
-    Expired,
-    /// The process would like it to end.
-    Draining,
-    /// The process stops.
-    Stopping,
-}
-
-/// What allows a stream to go on.
-#[derive(Debug)]
-pub(crate) struct Warrant {
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) ended: Arc<dyn Ended>,
-    pub(crate) stopping: Stopping,
-    pub(crate) principal: Option<Principal>,
-    /// When it ends for lack of a live token.
-    pub(crate) ends_at: Option<Timestamp>,
-    /// A stream without end of its own: a GET, or a subscription.
-    pub(crate) is_listening: bool,
-}
-
-impl Warrant {
-    /// Why it must not go on, if so.
-    pub(crate) fn end(&self) -> Option<End> {
-        if self.stopping.deadline.is_cancelled() {
-            return Some(End::Stopping);
-        }
-        if let Some(principal) = &self.principal
-            && self.ended.has_ended(principal.token())
-        {
-            return Some(End::Revoked);
-        }
-        if self
-            .ends_at
-            .is_some_and(|end| end.is_past(self.clock.now()))
-        {
-            return Some(End::Expired);
-        }
-        (self.is_listening && self.stopping.drain.is_cancelled()).then_some(End::Draining)
-    }
-}
-
-/// Why a request body stopped on the way to the backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum UploadError {
-    #[error("the request body is too large")]
-    TooLarge,
-    #[error("the client stopped sending its body")]
-    Stalled,
-    #[error("the client's connection broke")]
-    Broken,
-}
-
-/// A request body on its way to the backend.
-#[derive(Debug)]
-pub(crate) struct Upload {
-    body: axum::body::Body,
-    left: u64,
-    patience: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Upload {
-    /// Lets `limit` bytes through, and waits `patience` for each piece.
-    pub(crate) const fn new(body: axum::body::Body, limit: u64, patience: Duration) -> Self {
-        Self {
-            body,
-            left: limit,
-            patience,
-            timer: None,
-        }
-    }
-}
-
-impl Body for Upload {
-    type Data = Bytes;
-    type Error = UploadError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        loop {
-            match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    self.timer = None;
-                    let Ok(data) = frame.into_data() else {
-                        continue;
-                    };
-                    let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
-                    let Some(left) = self.left.checked_sub(length) else {
-                        return Poll::Ready(Some(Err(UploadError::TooLarge)));
-                    };
-                    self.left = left;
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
-                }
-                Poll::Ready(Some(Err(_))) => {
-                    return Poll::Ready(Some(Err(UploadError::Broken)));
-                }
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => {
-                    let patience = self.patience;
-                    let timer = self
-                        .timer
-                        .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + patience)));
-                    ready!(timer.as_mut().poll(cx));
-                    return Poll::Ready(Some(Err(UploadError::Stalled)));
-                }
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
+use super::batch::Batch;
+use super::pulse::{Pulse, Wait};
+use super::warrant::{End, Warrant};
 
 /// Why an answer was cut off.
 #[derive(Debug, thiserror::Error)]
@@ -218,7 +49,8 @@ impl Drop for Active {
 pub(crate) struct Answer<B> {
     backend: B,
     warrant: Warrant,
-    tick: Duration,
+    pulse: Pulse,
+    wait: Wait,
     idle: Duration,
     /// Present for server-sent events.
     events: Option<Active>,
@@ -227,10 +59,12 @@ pub(crate) struct Answer<B> {
     has_yielded: bool,
     /// Whether what was handed on ends with an empty line: between two events.
     at_border: bool,
-    last_piece: Instant,
-    next_check: Instant,
-    timer: Option<Pin<Box<Sleep>>>,
+    /// The beat of the last piece.
+    last_piece: u64,
+    /// The beat of the last look at the warrant.
+    checked: u64,
     /// What comes after the batch: the end, or an error.
+    #[expect(clippy::option_option, reason = "nothing yet, the end, or an error")]
     last: Option<Option<AnswerError>>,
 }
 
@@ -247,24 +81,23 @@ impl<B> Answer<B> {
     pub(crate) fn new(
         backend: B,
         warrant: Warrant,
-        patience: Patience,
+        pulse: Pulse,
         idle: Duration,
         events: Option<Active>,
     ) -> Self {
-        let now = Instant::now();
-        let tick = patience.tick.min(idle);
+        let now = pulse.count();
         Self {
             backend,
             warrant,
-            tick,
+            pulse,
+            wait: Wait::default(),
             idle,
             events,
             batch: Batch::default(),
             has_yielded: false,
             at_border: true,
             last_piece: now,
-            next_check: now + tick,
-            timer: None,
+            checked: now,
             last: None,
         }
     }
@@ -275,12 +108,12 @@ impl<B> Answer<B> {
         self.events.is_none().then_some(cause)
     }
 
-    /// Looks once per tick whether the answer may go on.
-    fn check(&mut self, now: Instant, is_pause: bool) {
-        if now < self.next_check || self.last.is_some() {
+    /// Looks once per beat whether the answer may go on.
+    fn check(&mut self, now: u64, is_pause: bool) {
+        if now == self.checked || self.last.is_some() {
             return;
         }
-        self.next_check = now + self.tick;
+        self.checked = now;
         match self.warrant.end() {
             // Not in the middle of an event, nor with one at hand.
             Some(End::Draining) if !is_pause || !self.at_border => {}
@@ -288,22 +121,12 @@ impl<B> Answer<B> {
                 tracing::debug!(?end, "answer ended");
                 self.last = Some(self.cut(AnswerError::Ended));
             }
-            None if now.duration_since(self.last_piece) >= self.idle => {
+            None if self.pulse.is_over(self.idle, self.last_piece) => {
                 tracing::debug!("answer ended: the backend is silent");
                 self.last = Some(self.cut(AnswerError::Silent));
             }
             None => {}
         }
-    }
-
-    /// Registers to be woken at the next check. False if that is due now.
-    fn wait(&mut self, cx: &mut Context<'_>) -> bool {
-        let at = self.next_check;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        if timer.deadline() < at {
-            timer.as_mut().reset(at);
-        }
-        timer.as_mut().poll(cx).is_pending()
     }
 
     fn hand_on(&mut self) -> Option<Bytes> {
@@ -335,7 +158,7 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         let this = self.get_mut();
         loop {
-            if this.last.is_some() || this.batch.length >= BATCH {
+            if this.last.is_some() || this.batch.is_full() {
                 if let Some(piece) = this.hand_on() {
                     return Poll::Ready(Some(Ok(Frame::data(piece))));
                 }
@@ -346,7 +169,7 @@ where
                     let Ok(data) = frame.into_data() else {
                         continue;
                     };
-                    this.last_piece = Instant::now();
+                    this.last_piece = this.pulse.count();
                     this.check(this.last_piece, false);
                     if this.last.is_some() {
                         continue;
@@ -374,10 +197,8 @@ where
                     if let Some(piece) = this.hand_on() {
                         return Poll::Ready(Some(Ok(Frame::data(piece))));
                     }
-                    if this.wait(cx) {
-                        return Poll::Pending;
-                    }
-                    this.check(Instant::now(), true);
+                    ready!(this.wait.poll(&this.pulse, cx));
+                    this.check(this.pulse.count(), true);
                 }
             }
         }
@@ -397,46 +218,6 @@ where
     }
 }
 
-/// Pieces that go out together. One alone is not copied.
-#[derive(Debug, Default)]
-struct Batch {
-    first: Bytes,
-    joined: BytesMut,
-    length: usize,
-}
-
-impl Batch {
-    const fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-
-    fn push(&mut self, piece: Bytes) {
-        self.length += piece.len();
-        if self.first.is_empty() && self.joined.is_empty() {
-            self.first = piece;
-            if self.length >= LARGE {
-                // Full already: handed on by itself.
-                self.length = self.length.max(BATCH);
-            }
-            return;
-        }
-        if self.joined.is_empty() {
-            self.joined.extend_from_slice(&self.first);
-            self.first = Bytes::new();
-        }
-        self.joined.extend_from_slice(&piece);
-    }
-
-    fn take(&mut self) -> Option<Bytes> {
-        self.length = 0;
-        if !self.joined.is_empty() {
-            // The buffer goes along: a stream that is silent holds none.
-            return Some(std::mem::take(&mut self.joined).freeze());
-        }
-        (!self.first.is_empty()).then(|| std::mem::take(&mut self.first))
-    }
-}
-
 /// Whether a piece of an event stream ends with an empty line.
 fn ends_event(piece: &[u8]) -> bool {
     piece.ends_with(b"\n\n") || piece.ends_with(b"\r\n\r\n") || piece.ends_with(b"\r\r")
@@ -448,11 +229,16 @@ mod tests {
 
     use http_body_util::{BodyExt as _, StreamBody};
     use tokio::sync::mpsc;
-    use tokio::time::advance;
+    use tokio::time::{Instant, sleep};
 
+    use std::sync::Arc;
+
+    use super::super::batch::BATCH;
+    use super::super::warrant::Stopping;
     use super::*;
+    use crate::oauth::bearer::Ended;
     use crate::oauth::records::AccessToken;
-    use crate::time::ManualClock;
+    use crate::time::{ManualClock, Timestamp};
 
     const IDLE: Duration = Duration::from_secs(300);
 
@@ -493,7 +279,9 @@ mod tests {
         }));
         let events = is_events.then(|| Active::count(&metrics::Gauge::noop()));
         let warrant = warrant(&clock, ends_at);
-        let answer = Answer::new(backend, warrant, Patience::default(), IDLE, events);
+        let pulse = Pulse::new(Duration::from_secs(1));
+        pulse.start();
+        let answer = Answer::new(backend, warrant, pulse, IDLE, events);
         (sender, clock, answer)
     }
 
@@ -546,7 +334,7 @@ mod tests {
         let (pieces, _, mut body) = answer(None, true);
         let begun = Instant::now();
         for _ in 0..100 {
-            advance(IDLE - Duration::from_secs(2)).await;
+            sleep(IDLE.saturating_sub(Duration::from_secs(2))).await;
             send(&pieces, ":\n\n");
             assert_eq!(next(&mut body).await, ":\n\n");
         }
@@ -554,7 +342,7 @@ mod tests {
         assert!(body.frame().await.is_none());
         assert!(begun.elapsed() > Duration::from_secs(8 * 3_600));
         let silence = spoken.elapsed();
-        assert!(silence >= IDLE && silence <= IDLE + Duration::from_secs(1));
+        assert!(silence >= IDLE && silence <= IDLE + Duration::from_secs(2));
     }
 
     #[tokio::test(start_paused = true)]
@@ -571,7 +359,7 @@ mod tests {
     async fn stream_that_never_pauses_still_ends() {
         let (pieces, clock, mut body) = answer(Some(Timestamp::from_secs(1_010)), true);
         clock.advance(Duration::from_secs(10));
-        advance(Duration::from_secs(2)).await;
+        sleep(Duration::from_secs(2)).await;
         send(&pieces, "data: 1\n\n");
         assert!(body.frame().await.is_none());
     }

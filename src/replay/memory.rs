@@ -155,22 +155,14 @@ impl MemoryStore {
                 return refused.map(|_| RefreshTurn::AssertionUsed);
             }
         }
-        let Some(record) = shard.records.get_mut(&attempt.grant) else {
-            let record = RefreshRecord::adopt(attempt, now);
-            shard.records_due.push(record.ends, attempt.grant);
-            shard.records.insert(attempt.grant, record);
-            return Ok(RefreshTurn::Lead);
-        };
-        let before = record.memo_length();
-        let turn = record.turn(attempt, self.peers, now);
-        self.rooms.blobs.give_back(before - record.memo_length());
+        let turn = shard.turn(attempt, self.peers, now, &self.rooms);
         match turn {
             RefreshTurn::Reuse | RefreshTurn::Fork => {
                 self.end(&mut shard, attempt.grant, after(now, attempt.ttl))?;
             }
-            // No room for the answer: better to say so before the upstream is asked.
+            // No room for the answer: better said before the upstream is asked.
             RefreshTurn::Lead if self.rooms.blobs.is_full() => {
-                record.abandon(&attempt.lease);
+                shard.abandon(&attempt.grant, &attempt.lease);
                 return Err(StoreError::Full);
             }
             _ => {}
@@ -216,6 +208,32 @@ impl MemoryStore {
 }
 
 impl Shard {
+    /// Asks the grant's record, or begins one.
+    fn turn(
+        &mut self,
+        attempt: &RefreshAttempt,
+        peers: Peers,
+        now: Millis,
+        rooms: &Rooms,
+    ) -> RefreshTurn {
+        let Some(record) = self.records.get_mut(&attempt.grant) else {
+            let record = RefreshRecord::adopt(attempt, now);
+            self.records_due.push(record.ends, attempt.grant);
+            self.records.insert(attempt.grant, record);
+            return RefreshTurn::Lead;
+        };
+        let before = record.memo_length();
+        let turn = record.turn(attempt, peers, now);
+        rooms.blobs.give_back(before - record.memo_length());
+        turn
+    }
+
+    fn abandon(&mut self, grant: &GrantId, lease: &LeaseId) {
+        if let Some(record) = self.records.get_mut(grant) {
+            record.abandon(lease);
+        }
+    }
+
     /// Looks at the next lot of records that is due; false if there is none.
     fn sweep_records(&mut self, now: Millis, rooms: &Rooms) -> bool {
         let Some(lot) = self.records_due.pop(now) else {
@@ -328,9 +346,7 @@ impl ReplayStore for MemoryStore {
     }
 
     async fn abandon_refresh(&self, grant: GrantId, lease: LeaseId) -> Result<(), StoreError> {
-        if let Some(record) = self.shard(&grant).records.get_mut(&grant) {
-            record.abandon(&lease);
-        }
+        self.shard(&grant).abandon(&grant, &lease);
         Ok(())
     }
 

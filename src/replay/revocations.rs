@@ -7,16 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::time::MissedTickBehavior;
 
 use crate::oauth::names::{ClientHash, GrantId, Subject};
 use crate::oauth::records::AccessToken;
 use crate::oauth::revoke::Epochs;
 use crate::replay::{ReplayStore, StoreError};
 use crate::time::Timestamp;
-
-/// How often an open stream asks: with the store's own two seconds it ends within five.
-const LOOK: Duration = Duration::from_secs(2);
 
 /// What has ended before its time.
 #[derive(Debug)]
@@ -68,21 +64,6 @@ impl Revocations {
         self.epochs.load().registration_ended(issued_at)
     }
 
-    /// Waits until the grant of an access token has ended, so that its open streams end too: at
-    /// most two seconds after this process knows. Never returns while the grant is alive.
-    pub async fn access_ended(&self, token: &AccessToken) {
-        // Polling costs one timer for each stream; waking all of them at each revocation would
-        // cost their number times the revocations.
-        let mut looks = tokio::time::interval(LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            looks.tick().await;
-            if self.access_has_ended(token) {
-                return;
-            }
-        }
-    }
-
     /// Ends a grant for `ttl`, which is the rest of its life.
     pub async fn revoke(&self, grant: GrantId, ttl: Duration) -> Result<(), StoreError> {
         self.store.revoke(grant, ttl).await
@@ -124,28 +105,30 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn open_stream_ends_within_two_seconds_of_revocation() {
+    // V2
+    #[tokio::test]
+    async fn revoked_grant_has_ended_for_codes_and_tokens() {
         let (revocations, token) = (revocations(), token());
-        let end = revocations.access_ended(&token);
-        tokio::pin!(end);
-        let alive = tokio::time::timeout(Duration::from_secs(600), &mut end).await;
-        assert!(alive.is_err(), "ended while the grant is alive");
+        let code_has_ended =
+            || revocations.has_ended(&token.grant, None, &token.client_id, token.grant_issued_at);
+        assert!(!revocations.access_has_ended(&token) && !code_has_ended());
         let ttl = Duration::from_secs(3_600);
         revocations.revoke(token.grant, ttl).await.expect("room");
-        let ended = tokio::time::timeout(LOOK, &mut end).await;
-        assert!(ended.is_ok(), "still open after two seconds");
+        assert!(revocations.access_has_ended(&token) && code_has_ended());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn new_epochs_end_open_streams_too() {
+    #[test]
+    fn new_epochs_count_at_once() {
         let (revocations, token) = (revocations(), token());
         assert!(!revocations.access_has_ended(&token));
         revocations.set_epochs(Epochs {
             subjects: vec![(token.sub.clone(), None)],
+            registrations_before: Some(NOW),
             ..Epochs::default()
         });
-        let ended = tokio::time::timeout(LOOK, revocations.access_ended(&token)).await;
-        assert!(ended.is_ok());
+        assert!(revocations.access_has_ended(&token));
+        assert!(revocations.registration_has_ended(Timestamp::from_secs(0)));
+        // A code knows no subject yet.
+        assert!(!revocations.has_ended(&token.grant, None, &token.client_id, NOW));
     }
 }

@@ -383,8 +383,6 @@ fn stranger(header: &str) -> OpenError {
 mod tests {
     use std::io::Write as _;
 
-    use rand::SeedableRng as _;
-    use rand::rngs::StdRng;
     use serde::{Deserialize, Serialize};
 
     use super::*;
@@ -418,17 +416,14 @@ mod tests {
 
     #[test]
     fn data_after_the_record_is_refused() {
-        let issuer = Issuer::new("https://mcp.example.com");
-        let mut rng = StdRng::from_seed([7; 32]);
-        let ring = Keyring::generate(&issuer, &mut rng).unwrap();
-        let mut open = |content: &str| {
-            let (header, key) = ring.sealing(Purpose::SessionId).unwrap();
+        let jwk = r#"{"kty":"oct","k":"W1vBUI1-5HARc-qyT8hcYBt6q9sFNsztBrhlbl9W2CA"}"#;
+        let keys = [RootKey::from_jwk(jwk, "test").unwrap()];
+        let ring = Keyring::new(&keys, &Issuer::new("https://mcp.example.com"), "test").unwrap();
+        let open = |content: &str| {
             let mut plaintext = Plaintext::empty();
             plaintext.write_all(content.as_bytes()).unwrap();
-            let wire = key.seal(header, plaintext, &mut rng).unwrap();
-            let token = Sealed::<Session>::from_wire(wire);
-            ring.open(&token, Timestamp::default())
-                .map(|it| it.record.id)
+            ring.admit::<Session>(&ring.roots[0], &plaintext, Timestamp::default())
+                .map(|opened| opened.record.id)
         };
         let record = r#"{"id":"7c1e"}"#;
         assert_eq!(open(record), Ok("7c1e".to_owned()));

@@ -9,7 +9,7 @@ use super::support::client::{Client, hidden};
 use super::support::world::{World, form_request};
 
 /// A token request with the secret in the header.
-pub fn with_basic(client: &Client, secret: &str, form: &[(&str, &str)]) -> Request<Body> {
+pub(crate) fn with_basic(client: &Client, secret: &str, form: &[(&str, &str)]) -> Request<Body> {
     let pair = format!("{}:{secret}", client.client_id);
     let mut request = form_request("/token", form);
     let value = format!(
@@ -226,6 +226,7 @@ async fn preflights_are_answered_without_credentials() {
 
 // K3: every kind of token at every place that takes one.
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "every kind at every place")]
 async fn token_of_one_kind_is_not_taken_for_another() {
     let world = World::new();
     let mut client = Client::register(&world).await;

@@ -90,7 +90,7 @@ impl<'a> Message<'a> {
             return Ok(message);
         }
         // An answer to a request of ours: there is none, but earlier revisions let clients send it.
-        if is_version_2 && body.get("result").or(body.get("error")).is_some() {
+        if is_version_2 && body.get("result").or_else(|| body.get("error")).is_some() {
             return Ok(Self {
                 id: None,
                 method: "",

@@ -18,14 +18,18 @@ use crate::oauth::params::Params;
 ///
 /// # Errors
 ///
-/// The finished refusal.
-pub(super) fn form(headers: &HeaderMap, body: &[u8], secret: &Secret) -> Result<Params, Response> {
+/// What [`refused`] makes an answer of: 400 without a form, 401 without the secret.
+pub(super) fn form(
+    headers: &HeaderMap,
+    body: &[u8],
+    secret: &Secret,
+) -> Result<Params, StatusCode> {
     let is_form = headers.get(CONTENT_TYPE).is_some_and(|it| {
         it.as_bytes()
             .starts_with(b"application/x-www-form-urlencoded")
     });
     let form = Params::parse(body).ok().filter(|_| is_form);
-    let form = form.ok_or_else(|| error(StatusCode::BAD_REQUEST, "invalid_request"))?;
+    let form = form.ok_or(StatusCode::BAD_REQUEST)?;
     let (id, presented) = match headers.get(AUTHORIZATION) {
         Some(value) => basic(value).unwrap_or_default(),
         None => (
@@ -34,12 +38,21 @@ pub(super) fn form(headers: &HeaderMap, body: &[u8], secret: &Secret) -> Result<
         ),
     };
     if id == CLIENT_ID && secret.matches(&presented) {
-        return Ok(form);
+        Ok(form)
+    } else {
+        Err(StatusCode::UNAUTHORIZED)
     }
-    let mut refused = error(StatusCode::UNAUTHORIZED, "invalid_client");
+}
+
+/// The answer to a request that [`form`] refused.
+pub(super) fn refused(status: StatusCode) -> Response {
+    if status != StatusCode::UNAUTHORIZED {
+        return error(status, "invalid_request");
+    }
+    let mut response = error(status, "invalid_client");
     let challenge = HeaderValue::from_static(r#"Basic realm="demo""#);
-    refused.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-    Err(refused)
+    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    response
 }
 
 fn basic(value: &HeaderValue) -> Option<(String, String)> {

@@ -103,7 +103,7 @@ impl Client {
             server,
             id,
         };
-        noted(client, note)
+        Ok(noted(client, note))
     }
 
     /// Prepares a request.
@@ -157,10 +157,10 @@ impl Client {
         ensure_same("action", "/consent", &form.action)?;
         form.button("decision", "deny")?;
         let url = request.url.clone();
-        noted(
+        Ok(noted(
             Page { url, form },
             "consent page shows client, host and resource",
-        )
+        ))
     }
 
     /// Allow: on to the upstream, with PKCE and a state of its own.
@@ -194,7 +194,7 @@ impl Client {
             "none",
         )?;
         let note = format!("on to {}", upstream.origin().ascii_serialization());
-        noted(upstream, note)
+        Ok(noted(upstream, note))
     }
 
     /// The person signs in there, and is sent back.
@@ -211,7 +211,7 @@ impl Client {
         let answer = browser.submit(upstream, &form, button).await?;
         let callback = answer.location()?;
         query(&callback, "code")?;
-        noted(callback, format!("as {person}"))
+        Ok(noted(callback, format!("as {person}")))
     }
 
     /// Back at the server, and on to the client: `code`, `state` and `iss`, each once.
@@ -233,7 +233,7 @@ impl Client {
         let code = Secret::new(query(&location, "code")?);
         let note = format!("code of {} bytes, state, iss", code.expose().len());
         let verifier = request.verifier;
-        noted(Code { code, verifier }, note)
+        Ok(noted(Code { code, verifier }, note))
     }
 
     /// `POST /token` with a code.
@@ -282,7 +282,7 @@ impl Client {
         let again = Tokens::of(&self.refresh(tokens.refresh.expose()).await?)?;
         let is_same = renewed.body.matches(again.value.body.expose());
         ensure(is_same, "the same answer, byte for byte", "another")?;
-        noted((), "the same answer, byte for byte")
+        Ok(noted((), "the same answer, byte for byte"))
     }
 
     /// RFC 7009 §2.2.
@@ -294,7 +294,7 @@ impl Client {
         ];
         let answer = self.agent.post_form(&self.server.revoke, &form).await?;
         answer.expect(StatusCode::OK)?;
-        noted((), "")
+        Ok(noted((), ""))
     }
 
     /// Everything from the request to the code in one go, in a browser of its own.
@@ -339,7 +339,7 @@ impl Tokens {
             refresh,
             body,
         };
-        noted(tokens, note)
+        Ok(noted(tokens, note))
     }
 }
 

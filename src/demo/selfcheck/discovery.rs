@@ -53,7 +53,7 @@ pub(super) async fn challenge(agent: &Agent, mcp_url: &Url) -> Result<Noted<Chal
         .map_err(|_| Mismatch::new("resource_metadata with an absolute URL", header))?;
     let note = metadata.to_string();
     let scope = find("scope");
-    noted(Challenge { metadata, scope }, note)
+    Ok(noted(Challenge { metadata, scope }, note))
 }
 
 /// RFC 9728 §3.3: the resource must be the one that was asked for, byte for byte.
@@ -85,7 +85,7 @@ pub(super) async fn resource(
         issuer,
         scope,
     };
-    noted(resource, note)
+    Ok(noted(resource, note))
 }
 
 /// RFC 8414 §3.3: the issuer must be the one that was asked for, byte for byte.
@@ -125,7 +125,7 @@ pub(super) async fn server(agent: &Agent, issuer: &str) -> Result<Noted<Server>,
         register: endpoint("registration_endpoint")?,
         revoke: endpoint("revocation_endpoint")?,
     };
-    noted(server, "PKCE S256, iss, registration, revocation")
+    Ok(noted(server, "PKCE S256, iss, registration, revocation"))
 }
 
 /// A member that is a string; empty if it is not.

@@ -161,19 +161,12 @@ fn unescaped(text: &str) -> String {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('&') {
         out.push_str(before);
-        match after
+        let found = after
             .split_once(';')
-            .map(|(name, tail)| (reference(name), tail))
-        {
-            Some((Some(character), tail)) => {
-                out.push(character);
-                rest = tail;
-            }
-            _ => {
-                out.push('&');
-                rest = after;
-            }
-        }
+            .and_then(|(name, tail)| Some((reference(name)?, tail)));
+        let (character, tail) = found.unwrap_or(('&', after));
+        out.push(character);
+        rest = tail;
     }
     out.push_str(rest);
     out

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) fn initialization() -> Value {
     rpc(
         "initialize",
-        json!({
+        &json!({
             "protocolVersion": LEGACY,
             "capabilities": {},
             "clientInfo": client_info(),
@@ -37,7 +37,7 @@ fn client_info() -> Value {
     json!({ "name": "mcp-oauth-selfcheck", "version": env!("CARGO_PKG_VERSION") })
 }
 
-fn rpc(method: &str, params: Value) -> Value {
+fn rpc(method: &str, params: &Value) -> Value {
     json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params })
 }
 
@@ -69,13 +69,13 @@ pub(super) async fn initialize<'a>(
     let ready = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
     session.post(&ready).await?.expect(StatusCode::ACCEPTED)?;
     let server = string(&result, "/serverInfo/name");
-    noted(session, format!("{server}, {version}"))
+    Ok(noted(session, format!("{server}, {version}")))
 }
 
 impl Session<'_> {
     /// `tools/list`.
     pub(super) async fn list(&self) -> Result<Noted<()>, Mismatch> {
-        let result = result(&self.post(&rpc("tools/list", json!({}))).await?)?;
+        let result = result(&self.post(&rpc("tools/list", &json!({}))).await?)?;
         let tools = result.pointer("/tools").and_then(Value::as_array);
         let names: Vec<_> = tools
             .into_iter()
@@ -85,12 +85,12 @@ impl Session<'_> {
         let has = |name: &str| names.iter().any(|it| it == name);
         let all = ["whoami", "echo", "count"].into_iter().all(has);
         ensure(all, "whoami, echo, count", names.join(", "))?;
-        noted((), names.join(", "))
+        Ok(noted((), names.join(", ")))
     }
 
     /// `tools/call`: the backend was told who signed in.
     pub(super) async fn whoami(&self, person: &str) -> Result<Noted<()>, Mismatch> {
-        let call = rpc("tools/call", json!({ "name": "whoami", "arguments": {} }));
+        let call = rpc("tools/call", &json!({ "name": "whoami", "arguments": {} }));
         let result = result(&self.post(&call).await?)?;
         told_of(person, &result)
     }
@@ -100,7 +100,7 @@ impl Session<'_> {
         let pause = u64::try_from(PAUSE.as_millis()).unwrap_or(0);
         let call = rpc(
             "tools/call",
-            json!({
+            &json!({
                 "name": "count",
                 "arguments": { "to": NUMBERS, "pause_ms": pause },
                 "_meta": { "progressToken": "count" },
@@ -136,7 +136,7 @@ impl Session<'_> {
             "{NUMBERS} events one by one, {} ms apart",
             PAUSE.as_millis()
         );
-        noted((), note)
+        Ok(noted((), note))
     }
 
     async fn post(&self, message: &Value) -> Result<Answer, Mismatch> {
@@ -169,7 +169,7 @@ pub(super) async fn stateless(
         ("mcp-protocol-version", MODERN),
         ("mcp-method", "server/discover"),
     ];
-    let discover = rpc("server/discover", json!({ "_meta": meta }));
+    let discover = rpc("server/discover", &json!({ "_meta": meta }));
     let answer = agent
         .send(bearing(access, &headers, &discover, agent, url))
         .await?;
@@ -187,7 +187,7 @@ pub(super) async fn stateless(
     ];
     let call = rpc(
         "tools/call",
-        json!({ "name": "whoami", "arguments": {}, "_meta": meta }),
+        &json!({ "name": "whoami", "arguments": {}, "_meta": meta }),
     );
     let answer = agent
         .send(bearing(access, &headers, &call, agent, url))
@@ -195,13 +195,13 @@ pub(super) async fn stateless(
     let result = result(&answer)?;
     ensure_same("resultType", "complete", &string(&result, "/resultType"))?;
     told_of("alice", &result)?;
-    noted((), "server/discover, tools/call")
+    Ok(noted((), "server/discover, tools/call"))
 }
 
 /// Somebody's request with a token, to see what it is worth.
 pub(super) async fn probe(agent: &Agent, url: &Url, token: &str) -> Result<Answer, Mismatch> {
     let headers = [("mcp-protocol-version", LEGACY)];
-    let message = rpc("tools/list", json!({}));
+    let message = rpc("tools/list", &json!({}));
     agent
         .send(bearing(token, &headers, &message, agent, url))
         .await
@@ -243,7 +243,7 @@ fn told_of(person: &str, result: &Value) -> Result<Noted<()>, Mismatch> {
     ensure(is_person, format!("the subject of {person}"), &subject)?;
     ensure_same("email", &format!("{person}@example.com"), &email)?;
     ensure_same("username", person, &told("username"))?;
-    noted((), format!("{subject}, {email}"))
+    Ok(noted((), format!("{subject}, {email}")))
 }
 
 fn string(value: &Value, pointer: &str) -> String {
@@ -275,7 +275,8 @@ impl Events {
                     .map(|line| line.strip_prefix(' ').unwrap_or(line))
                     .collect();
                 let data = data.join("\n");
-                self.buffer = rest.to_owned();
+                let rest = rest.len();
+                self.buffer.drain(..self.buffer.len() - rest);
                 if !data.is_empty() {
                     return serde_json::from_str(&data)
                         .map_err(|_| Mismatch::new("JSON in an event", "something else"));

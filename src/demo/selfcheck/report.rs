@@ -95,13 +95,9 @@ impl<'a> Report<'a> {
         name: &str,
         work: impl Future<Output = Result<Noted<T>, Mismatch>>,
     ) -> Result<T, Stop> {
-        match self.step(name, work).await? {
-            Some(value) => Ok(value),
-            None => {
-                self.is_cut_short = true;
-                Err(Stop::Failed)
-            }
-        }
+        let found = self.step(name, work).await?;
+        self.is_cut_short = found.is_none();
+        found.ok_or(Stop::Failed)
     }
 
     /// A step that stands for itself.

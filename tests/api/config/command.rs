@@ -51,22 +51,13 @@ fn file(text: &str) -> (tempfile::TempDir, String) {
 
 #[test]
 fn help_says_what_each_command_does() {
-    for path in [
-        &[][..],
-        &["serve"],
-        &["config"],
-        &["config", "check"],
-        &["config", "show"],
-        &["config", "schema"],
-    ] {
-        let name = format!(
-            "help_{}",
-            if path.is_empty() {
-                "itself".to_owned()
-            } else {
-                path.join("_")
-            }
-        );
+    for path in cli::commands() {
+        let path: Vec<_> = path.iter().map(String::as_str).collect();
+        let name = match path.as_slice() {
+            [] => "help_itself".to_owned(),
+            path => format!("help_{}", path.join("_")),
+        };
+        let path = path.as_slice();
         insta::assert_snapshot!(name, cli::help(path).unwrap());
     }
 }
@@ -126,6 +117,25 @@ fn show_prints_what_counts_and_no_secret() {
     assert_eq!(
         shown.keys().collect::<Vec<_>>(),
         written.keys().collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn show_hides_headers_toward_the_provider() {
+    let headers = "provider = \"github\"\ntoken_headers = { X-Key = \"hunter2\" }\nauthorize_params = { a = \"b\" }";
+    let (_directory, path) = file(&SMALL.replace("provider = \"github\"", headers));
+    let ran = run(&["config", "show", &path]);
+    assert!(
+        ran.out
+            .contains("token_headers = { X-Key = \"[redacted]\" }"),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
+    assert!(
+        ran.out.contains("authorize_params = { a = \"b\" }"),
+        "{}",
+        ran.out
     );
 }
 

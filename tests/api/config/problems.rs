@@ -93,6 +93,7 @@ fn public_url_is_an_origin_in_its_one_spelling() {
         "http://mcp.example.com",
         "http://192.0.2.1:8080",
         "https://münchen.example",
+        "https://user:hunter2@",
         "https://",
         "",
     ];
@@ -220,6 +221,12 @@ fn upstreams_are_named_and_have_callbacks_of_their_own() {
         .map(|(passage, by)| (*passage, by.as_str()))
         .collect();
     insta::assert_snapshot!(complaints(&changes));
+}
+
+#[test]
+fn addresses_of_a_shared_tenant_are_never_trusted() {
+    let by = "provider = \"entra\"\ntenant = \"common\"\ntrust_email = true";
+    insta::assert_snapshot!(complaints(&[("provider = \"github\"", by)]));
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! What the backend receives, and what comes back.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use futures_util::FutureExt as _;
 use http::{Method, StatusCode};
 use mcp_oauth::oauth::names::Subject;
+use tokio::sync::Semaphore;
 
 use super::backend::{Backend, Front, Seen};
 
@@ -89,6 +92,23 @@ async fn header_set_toward_the_backend_is_built() {
     );
     assert_eq!(seen.all("x-forwarded-user"), ["idp:alice"]);
     assert_ne!(seen.all("x-request-id"), ["spoofed"]);
+}
+
+// G8
+#[tokio::test]
+async fn answer_that_may_be_a_stream_is_not_asked_for_compressed() {
+    let backend = Backend::start().await;
+    let front = Front::before(&backend, "").await;
+    for accept in ["application/json, Text/Event-Stream", "application/json"] {
+        let request = front
+            .post()
+            .header("accept", accept)
+            .header("accept-encoding", "gzip");
+        front.send(request.body(Body::empty()).unwrap()).await;
+    }
+    let seen = backend.seen();
+    assert!(seen[0].all("accept-encoding").is_empty());
+    assert_eq!(seen[1].all("accept-encoding"), ["gzip"]);
 }
 
 #[tokio::test]
@@ -283,9 +303,9 @@ async fn get_delete_and_head_reach_the_backend() {
     }
 }
 
-// G11
+// G11, and answers that crossed clients on a shared transport (CVE-2026-25536)
 #[tokio::test]
-async fn two_people_get_answers_of_their_own() {
+async fn thousand_people_with_equal_ids_get_answers_of_their_own() {
     let backend = Backend::with(|request| {
         async move {
             let person = request.all("x-forwarded-user").join("");
@@ -299,10 +319,12 @@ async fn two_people_get_answers_of_their_own() {
     .await;
     let front = Front::before(&backend, "").await;
     let mut asked = tokio::task::JoinSet::new();
-    let front = std::sync::Arc::new(front);
-    for n in 0..64 {
-        let front = front.clone();
+    let front = Arc::new(front);
+    let turns = Arc::new(Semaphore::new(64));
+    for n in 0..1_000 {
+        let (front, turns) = (front.clone(), turns.clone());
         asked.spawn(async move {
+            let _turn = turns.acquire().await.unwrap();
             let person = format!("idp:{n}");
             let request = front
                 .request(Method::POST, "/mcp")

@@ -334,12 +334,26 @@ pub(in crate::api) async fn agree(world: &World, questions: Vec<Question>) {
 
 async fn ask(world: &World, reference: &mut Reference, question: &Question) {
     match *question {
+        Question::Revoke { grant } => {
+            reference.revoked.push(grant);
+            world.store.revoke(grant_id(grant), GRANT).await.unwrap();
+        }
+        Question::Wait(seconds) => wait(world, reference, Duration::from_secs(seconds)).await,
+        Question::Claim { .. } | Question::Settle { .. } | Question::Release { .. } => {
+            forget_old_claims(world, reference).await;
+            ask_about_code(world, reference, question).await;
+        }
+        _ => ask_about_refresh(world, reference, question).await,
+    }
+}
+
+async fn ask_about_code(world: &World, reference: &mut Reference, question: &Question) {
+    match *question {
         Question::Claim {
             grant,
             attempt,
             assertion,
         } => {
-            forget_old_claims(world, reference).await;
             let claim = Claim {
                 assertion: assertion_of(assertion),
                 ..claim(grant_id(grant), attempt_id(attempt))
@@ -349,7 +363,6 @@ async fn ask(world: &World, reference: &mut Reference, question: &Question) {
             assert_eq!(claimed, expected, "{question:?}");
         }
         Question::Settle { grant, attempt } => {
-            forget_old_claims(world, reference).await;
             let expected = reference.settle(grant, attempt);
             let settled = world
                 .store
@@ -358,7 +371,6 @@ async fn ask(world: &World, reference: &mut Reference, question: &Question) {
             assert_eq!(settled.unwrap(), expected, "{question:?}");
         }
         Question::Release { grant, attempt } => {
-            forget_old_claims(world, reference).await;
             let expected = reference.release(grant, attempt);
             let released = world
                 .store
@@ -366,6 +378,12 @@ async fn ask(world: &World, reference: &mut Reference, question: &Question) {
                 .await;
             assert_eq!(released.unwrap(), expected, "{question:?}");
         }
+        _ => unreachable!("not about a code: {question:?}"),
+    }
+}
+
+async fn ask_about_refresh(world: &World, reference: &mut Reference, question: &Question) {
+    match *question {
         Question::Begin(beginning) => {
             let expected = reference.begin(beginning);
             let turn = world.begin(beginning.attempt()).await;
@@ -398,11 +416,7 @@ async fn ask(world: &World, reference: &mut Reference, question: &Question) {
                 .abandon_refresh(grant_id(grant), lease_id(lease));
             abandoned.await.unwrap();
         }
-        Question::Revoke { grant } => {
-            reference.revoked.push(grant);
-            world.store.revoke(grant_id(grant), GRANT).await.unwrap();
-        }
-        Question::Wait(seconds) => wait(world, reference, Duration::from_secs(seconds)).await,
+        _ => unreachable!("not about a refresh: {question:?}"),
     }
 }
 

@@ -12,19 +12,19 @@ use serde_json::{Value, json};
 use super::world::{Answer, PUBLIC_URL, World, encode};
 
 /// The verifier that every client here uses.
-pub const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 /// Where a native client listens.
-pub const LOOPBACK: &str = "http://127.0.0.1:33418/callback";
+pub(crate) const LOOPBACK: &str = "http://127.0.0.1:33418/callback";
 
 /// A browser: cookies and nothing else.
 #[derive(Clone, Debug, Default)]
-pub struct Browser {
-    pub cookies: BTreeMap<String, String>,
+pub(crate) struct Browser {
+    pub(crate) cookies: BTreeMap<String, String>,
 }
 
 impl Browser {
     /// Sends a request with the cookies, and keeps those that come back.
-    pub async fn send(&mut self, world: &World, mut request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&mut self, world: &World, mut request: Request<Body>) -> Answer {
         let line: Vec<_> = self
             .cookies
             .iter()
@@ -49,13 +49,13 @@ impl Browser {
         answer
     }
 
-    pub async fn get(&mut self, world: &World, uri: &str) -> Answer {
+    pub(crate) async fn get(&mut self, world: &World, uri: &str) -> Answer {
         self.send(world, Request::get(uri).body(Body::empty()).unwrap())
             .await
     }
 
     /// Presses a button of a consent page.
-    pub async fn decide(&mut self, world: &World, page: &Answer, decision: &str) -> Answer {
+    pub(crate) async fn decide(&mut self, world: &World, page: &Answer, decision: &str) -> Answer {
         let form = [("consent", hidden(page).as_str()), ("decision", decision)]
             .map(|(a, b)| (a, b.to_owned()));
         let form: Vec<_> = form.iter().map(|(a, b)| (*a, b.as_str())).collect();
@@ -64,7 +64,7 @@ impl Browser {
 }
 
 /// A consent form as the browser posts it from our own page.
-pub fn consent_post(form: &[(&str, &str)]) -> Request<Body> {
+pub(crate) fn consent_post(form: &[(&str, &str)]) -> Request<Body> {
     Request::post("/consent")
         .header("content-type", "application/x-www-form-urlencoded")
         .header("origin", PUBLIC_URL)
@@ -74,7 +74,7 @@ pub fn consent_post(form: &[(&str, &str)]) -> Request<Body> {
 }
 
 /// The hidden field of a consent page.
-pub fn hidden(page: &Answer) -> String {
+pub(crate) fn hidden(page: &Answer) -> String {
     let start = page
         .body
         .find(r#"name="consent" value=""#)
@@ -88,22 +88,22 @@ pub fn hidden(page: &Answer) -> String {
 
 /// A registered client.
 #[derive(Clone, Debug)]
-pub struct Client {
-    pub client_id: String,
-    pub secret: Option<String>,
-    pub redirect_uri: String,
-    pub browser: Browser,
+pub(crate) struct Client {
+    pub(crate) client_id: String,
+    pub(crate) secret: Option<String>,
+    pub(crate) redirect_uri: String,
+    pub(crate) browser: Browser,
 }
 
 /// The tokens of a grant.
 #[derive(Clone, Debug)]
-pub struct Tokens {
-    pub access: String,
-    pub refresh: String,
+pub(crate) struct Tokens {
+    pub(crate) access: String,
+    pub(crate) refresh: String,
 }
 
 impl Tokens {
-    pub fn of(answer: &Answer) -> Self {
+    pub(crate) fn of(answer: &Answer) -> Self {
         assert_eq!(answer.status, 200, "{}", answer.body);
         let whole = answer.json();
         let text = |name: &str| whole[name].as_str().unwrap_or_default().to_owned();
@@ -116,7 +116,7 @@ impl Tokens {
 
 impl Client {
     /// Registers a public native client.
-    pub async fn register(world: &World) -> Self {
+    pub(crate) async fn register(world: &World) -> Self {
         Self::register_with(
             world,
             &json!({
@@ -128,7 +128,7 @@ impl Client {
         .await
     }
 
-    pub async fn register_with(world: &World, body: &Value) -> Self {
+    pub(crate) async fn register_with(world: &World, body: &Value) -> Self {
         let answer = world.post_json("/register", body).await;
         assert_eq!(answer.status, 201, "{}", answer.body);
         let answer = answer.json();
@@ -141,7 +141,7 @@ impl Client {
     }
 
     /// The parameters of an authorization request.
-    pub fn request(&self) -> BTreeMap<String, String> {
+    pub(crate) fn request(&self) -> BTreeMap<String, String> {
         let challenge = CodeChallenge::of(&Secret::new(VERIFIER)).into_string();
         [
             ("response_type", "code"),
@@ -158,7 +158,11 @@ impl Client {
     }
 
     /// Opens the authorization request in the browser.
-    pub async fn authorize(&mut self, world: &World, request: &BTreeMap<String, String>) -> Answer {
+    pub(crate) async fn authorize(
+        &mut self,
+        world: &World,
+        request: &BTreeMap<String, String>,
+    ) -> Answer {
         let pairs: Vec<_> = request
             .iter()
             .map(|(a, b)| (a.as_str(), b.as_str()))
@@ -169,7 +173,7 @@ impl Client {
     }
 
     /// From the request to the upstream: the answer to "Allow".
-    pub async fn allow(&mut self, world: &World) -> Answer {
+    pub(crate) async fn allow(&mut self, world: &World) -> Answer {
         let page = self.authorize(world, &self.request()).await;
         assert_eq!(page.status, 200, "{}", page.body);
         let answer = self.browser.decide(world, &page, "allow").await;
@@ -178,7 +182,7 @@ impl Client {
     }
 
     /// The upstream sends the browser back with a code that names the person.
-    pub async fn callback(&mut self, world: &World, allowed: &Answer, code: &str) -> Answer {
+    pub(crate) async fn callback(&mut self, world: &World, allowed: &Answer, code: &str) -> Answer {
         let state = allowed.sent("state").unwrap();
         self.browser
             .get(
@@ -192,7 +196,7 @@ impl Client {
     }
 
     /// From the request to our code.
-    pub async fn code(&mut self, world: &World, person: &str) -> String {
+    pub(crate) async fn code(&mut self, world: &World, person: &str) -> String {
         let allowed = self.allow(world).await;
         let answer = self.callback(world, &allowed, person).await;
         assert_eq!(answer.status, 303, "{}", answer.body);
@@ -200,7 +204,7 @@ impl Client {
     }
 
     /// The form that redeems a code.
-    pub fn redemption<'a>(&'a self, code: &'a str) -> Vec<(&'a str, &'a str)> {
+    pub(crate) fn redemption<'a>(&'a self, code: &'a str) -> Vec<(&'a str, &'a str)> {
         vec![
             ("grant_type", "authorization_code"),
             ("code", code),
@@ -210,11 +214,11 @@ impl Client {
         ]
     }
 
-    pub async fn redeem(&self, world: &World, code: &str) -> Answer {
+    pub(crate) async fn redeem(&self, world: &World, code: &str) -> Answer {
         world.post_form("/token", &self.redemption(code)).await
     }
 
-    pub async fn refresh(&self, world: &World, token: &str) -> Answer {
+    pub(crate) async fn refresh(&self, world: &World, token: &str) -> Answer {
         let form = [
             ("grant_type", "refresh_token"),
             ("refresh_token", token),
@@ -223,7 +227,7 @@ impl Client {
         world.post_form("/token", &form).await
     }
 
-    pub async fn revoke(&self, world: &World, token: &str) -> Answer {
+    pub(crate) async fn revoke(&self, world: &World, token: &str) -> Answer {
         world
             .post_form(
                 "/revoke",
@@ -233,7 +237,7 @@ impl Client {
     }
 
     /// The whole dance.
-    pub async fn login(&mut self, world: &World, person: &str) -> Tokens {
+    pub(crate) async fn login(&mut self, world: &World, person: &str) -> Tokens {
         let code = self.code(world, person).await;
         Tokens::of(&self.redeem(world, &code).await)
     }

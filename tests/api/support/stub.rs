@@ -15,7 +15,7 @@ use url::Url;
 
 /// How the stub behaves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Mood {
+pub(crate) enum Mood {
     /// As it should.
     #[default]
     Well,
@@ -31,10 +31,10 @@ pub enum Mood {
 
 /// What was asked of the stub.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub exchanges: u32,
-    pub refreshes: u32,
-    pub revocations: u32,
+pub(crate) struct Counts {
+    pub(crate) exchanges: u32,
+    pub(crate) refreshes: u32,
+    pub(crate) revocations: u32,
 }
 
 #[derive(Debug, Default)]
@@ -47,13 +47,13 @@ struct State {
 
 /// The stub.
 #[derive(Debug)]
-pub struct Stub {
+pub(crate) struct Stub {
     profile: Profile,
     state: Mutex<State>,
 }
 
 impl Stub {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let profile = Profile {
             name: UpstreamName::new(name),
             display_name: "Stub".to_owned(),
@@ -71,16 +71,16 @@ impl Stub {
         }
     }
 
-    pub fn edit(mut self, edit: impl FnOnce(&mut Profile)) -> Self {
+    pub(crate) fn edit(mut self, edit: impl FnOnce(&mut Profile)) -> Self {
         edit(&mut self.profile);
         self
     }
 
-    pub fn mood(&self, mood: Mood) {
+    pub(crate) fn mood(&self, mood: Mood) {
         self.state.lock().unwrap().mood = mood;
     }
 
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         self.state.lock().unwrap().counts
     }
 

@@ -19,26 +19,26 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use mcp_oauth::time::{Clock, SystemClock};
+use mcp_oauth::time::Clock;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 
-pub const DISCOVERY: &str = "/.well-known/openid-configuration";
-pub const KEYS: &str = "/keys";
-pub const AUTHORIZE: &str = "/authorize";
-pub const TOKEN: &str = "/token";
-pub const USERINFO: &str = "/userinfo";
-pub const EMAILS: &str = "/emails";
-pub const REVOKE: &str = "/revoke";
+pub(crate) const DISCOVERY: &str = "/.well-known/openid-configuration";
+pub(crate) const KEYS: &str = "/keys";
+pub(crate) const AUTHORIZE: &str = "/authorize";
+pub(crate) const TOKEN: &str = "/token";
+pub(crate) const USERINFO: &str = "/userinfo";
+pub(crate) const EMAILS: &str = "/emails";
+pub(crate) const REVOKE: &str = "/revoke";
 
 /// Our client at the provider.
-pub const CLIENT_ID: &str = "us";
-pub const CLIENT_SECRET: &str = "upstream-secret";
+pub(crate) const CLIENT_ID: &str = "us";
+pub(crate) const CLIENT_SECRET: &str = "upstream-secret";
 
 /// How an endpoint answers instead of as it should.
 #[derive(Clone, Debug)]
-pub enum Misbehaviour {
+pub(crate) enum Misbehaviour {
     /// A whole answer.
     Answer {
         status: u16,
@@ -57,12 +57,12 @@ pub enum Misbehaviour {
 
 impl Misbehaviour {
     /// An answer without a body worth reading.
-    pub fn status(status: u16) -> Self {
+    pub(crate) fn status(status: u16) -> Self {
         Self::says(status, "text/plain", "no")
     }
 
     /// An answer with a body.
-    pub fn says(status: u16, content_type: &str, body: impl Into<String>) -> Self {
+    pub(crate) fn says(status: u16, content_type: &str, body: impl Into<String>) -> Self {
         Self::Answer {
             status,
             headers: vec![("content-type", content_type.to_owned())],
@@ -71,12 +71,12 @@ impl Misbehaviour {
     }
 
     /// An answer in JSON.
-    pub fn json(status: u16, body: &Value) -> Self {
+    pub(crate) fn json(status: u16, body: &Value) -> Self {
         Self::says(status, "application/json", body.to_string())
     }
 
     /// The same with a further header.
-    pub fn with(mut self, name: &'static str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
         if let Self::Answer { headers, .. } = &mut self {
             headers.push((name, value.to_owned()));
         }
@@ -86,35 +86,35 @@ impl Misbehaviour {
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-pub struct Recorded {
-    pub method: String,
-    pub path: String,
-    pub headers: HeaderMap,
-    pub body: String,
+pub(crate) struct Recorded {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
 }
 
 impl Recorded {
     /// A field of a form body.
-    pub fn form(&self, name: &str) -> Option<String> {
+    pub(crate) fn form(&self, name: &str) -> Option<String> {
         pairs(&self.body).get(name).cloned()
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 }
 
 /// A key that signs ID tokens.
 #[derive(Clone)]
-pub struct SigningKey {
-    pub kid: String,
-    pub algorithm: Algorithm,
+pub(crate) struct SigningKey {
+    pub(crate) kid: String,
+    pub(crate) algorithm: Algorithm,
     private: EncodingKey,
 }
 
 impl SigningKey {
     /// The key of the test tree for an algorithm.
-    pub fn fixed(kid: &str, algorithm: Algorithm) -> Self {
+    pub(crate) fn fixed(kid: &str, algorithm: Algorithm) -> Self {
         let private = match algorithm {
             Algorithm::ES256 => EncodingKey::from_ec_der(include_bytes!("../../keys/es256.der")),
             Algorithm::EdDSA => EncodingKey::from_ed_der(include_bytes!("../../keys/eddsa.der")),
@@ -128,7 +128,7 @@ impl SigningKey {
     }
 
     /// A new key.
-    pub fn fresh(kid: &str) -> Self {
+    pub(crate) fn fresh(kid: &str) -> Self {
         let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
         Self {
             kid: kid.to_owned(),
@@ -138,21 +138,21 @@ impl SigningKey {
     }
 
     /// Its public half.
-    pub fn public(&self) -> Value {
+    pub(crate) fn public(&self) -> Value {
         let mut jwk = Jwk::from_encoding_key(&self.private, self.algorithm).unwrap();
         jwk.common.key_id = Some(self.kid.clone());
         serde_json::to_value(jwk).unwrap()
     }
 
     /// Signs claims.
-    pub fn sign(&self, claims: &Value) -> String {
+    pub(crate) fn sign(&self, claims: &Value) -> String {
         let mut header = Header::new(self.algorithm);
         header.kid = Some(self.kid.clone());
         jsonwebtoken::encode(&header, claims, &self.private).unwrap()
     }
 
     /// Signs any header and payload.
-    pub fn sign_raw(&self, header: &Value, payload: &str) -> String {
+    pub(crate) fn sign_raw(&self, header: &Value, payload: &str) -> String {
         let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
         let signed = format!("{}.{}", encode(&header.to_string()), encode(payload));
         let signature =
@@ -198,7 +198,7 @@ struct Shared {
 }
 
 /// The provider.
-pub struct FakeUpstream {
+pub(crate) struct FakeUpstream {
     shared: Arc<Shared>,
     server: tokio::task::JoinHandle<()>,
 }
@@ -210,13 +210,8 @@ impl Drop for FakeUpstream {
 }
 
 impl FakeUpstream {
-    /// Starts a provider that goes by the time of day.
-    pub async fn start() -> Self {
-        Self::start_at(Arc::new(SystemClock::start())).await
-    }
-
     /// Starts a provider that goes by a clock.
-    pub async fn start_at(clock: Arc<dyn Clock>) -> Self {
+    pub(crate) async fn start_at(clock: Arc<dyn Clock>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let state = State {
@@ -235,12 +230,12 @@ impl FakeUpstream {
     }
 
     /// The issuer, which is also the origin of every endpoint.
-    pub fn issuer(&self) -> String {
+    pub(crate) fn issuer(&self) -> String {
         self.shared.origin.clone()
     }
 
     /// The URL of an endpoint.
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.shared.origin)
     }
 
@@ -249,58 +244,67 @@ impl FakeUpstream {
     }
 
     /// Who signs in from now on.
-    pub fn sign_in_as(&self, person: &str) {
+    pub(crate) fn sign_in_as(&self, person: &str) {
         self.edit(|state| person.clone_into(&mut state.person));
     }
 
     /// What userinfo says about a person, in place of the usual claims.
-    pub fn describe(&self, person: &str, userinfo: Value) {
+    pub(crate) fn describe(&self, person: &str, userinfo: Value) {
         self.edit(|state| state.users.insert(person.to_owned(), userinfo));
     }
 
     /// What a path of a provider's own making answers, to whoever has a live access token.
-    pub fn publish(&self, path: &str, answer: Value) {
+    pub(crate) fn publish(&self, path: &str, answer: Value) {
         self.edit(|state| state.answers.insert(path.to_owned(), answer));
     }
 
     /// Answers a path like this until told otherwise.
-    pub fn misbehave(&self, path: &str, how: Misbehaviour) {
+    pub(crate) fn misbehave(&self, path: &str, how: Misbehaviour) {
         self.edit(|state| state.misbehaving.insert(path.to_owned(), vec![how]));
     }
 
     /// Answers a path like this once, and then as it should.
-    pub fn misbehave_once(&self, path: &str, how: Misbehaviour) {
+    pub(crate) fn misbehave_once(&self, path: &str, how: Misbehaviour) {
         // An empty list after the first use means: as it should.
         self.edit(|state| state.misbehaving.insert(format!("{path}#once"), vec![how]));
     }
 
     /// Answers everything as it should.
-    pub fn behave(&self) {
+    pub(crate) fn behave(&self) {
         self.edit(|state| state.misbehaving.clear());
     }
 
     /// Changes the claims of every ID token.
-    pub fn edit_claims(&self, edit: impl Fn(&mut Map<String, Value>) + Send + Sync + 'static) {
+    pub(crate) fn edit_claims(
+        &self,
+        edit: impl Fn(&mut Map<String, Value>) + Send + Sync + 'static,
+    ) {
         self.edit(|state| state.claims = Some(Arc::new(edit)));
     }
 
     /// Changes every answer of the token endpoint that holds tokens.
-    pub fn edit_tokens(&self, edit: impl Fn(&mut Map<String, Value>) + Send + Sync + 'static) {
+    pub(crate) fn edit_tokens(
+        &self,
+        edit: impl Fn(&mut Map<String, Value>) + Send + Sync + 'static,
+    ) {
         self.edit(|state| state.tokens = Some(Arc::new(edit)));
     }
 
     /// Changes the discovery document.
-    pub fn edit_discovery(&self, edit: impl Fn(&mut Map<String, Value>) + Send + Sync + 'static) {
+    pub(crate) fn edit_discovery(
+        &self,
+        edit: impl Fn(&mut Map<String, Value>) + Send + Sync + 'static,
+    ) {
         self.edit(|state| state.discovery = Some(Arc::new(edit)));
     }
 
     /// Signs with another key from now on; the old one is not published any more.
-    pub fn rotate_keys(&self, key: SigningKey) {
+    pub(crate) fn rotate_keys(&self, key: SigningKey) {
         self.edit(|state| state.keys = vec![key]);
     }
 
     /// Ends every access and refresh token.
-    pub fn end_sessions(&self) {
+    pub(crate) fn end_sessions(&self) {
         self.edit(|state| {
             state.access.clear();
             state.refresh.clear();
@@ -308,17 +312,17 @@ impl FakeUpstream {
     }
 
     /// Whether a token still works.
-    pub fn knows(&self, token: &str) -> bool {
+    pub(crate) fn knows(&self, token: &str) -> bool {
         self.edit(|state| state.access.contains_key(token) || state.refresh.contains_key(token))
     }
 
     /// How often a path was asked.
-    pub fn count(&self, path: &str) -> usize {
+    pub(crate) fn count(&self, path: &str) -> usize {
         self.requests(path).len()
     }
 
     /// How often each path was asked.
-    pub fn counts(&self) -> HashMap<String, usize> {
+    pub(crate) fn counts(&self) -> HashMap<String, usize> {
         let mut counts = HashMap::new();
         self.edit(|state| {
             for request in &state.requests {
@@ -329,7 +333,7 @@ impl FakeUpstream {
     }
 
     /// Every request to a path.
-    pub fn requests(&self, path: &str) -> Vec<Recorded> {
+    pub(crate) fn requests(&self, path: &str) -> Vec<Recorded> {
         self.edit(|state| {
             let of_path = |it: &&Recorded| it.path == path;
             state.requests.iter().filter(of_path).cloned().collect()
@@ -337,14 +341,14 @@ impl FakeUpstream {
     }
 
     /// The last request to a path.
-    pub fn last(&self, path: &str) -> Recorded {
+    pub(crate) fn last(&self, path: &str) -> Recorded {
         self.requests(path)
             .pop()
             .unwrap_or_else(|| panic!("nobody asked {path}"))
     }
 
     /// Goes through the authorization endpoint as a browser does, and returns the callback's query.
-    pub async fn visit(&self, authorization_url: &url::Url) -> HashMap<String, String> {
+    pub(crate) async fn visit(&self, authorization_url: &url::Url) -> HashMap<String, String> {
         let request = Request::get(authorization_url.as_str())
             .body(Body::empty())
             .unwrap();
@@ -672,7 +676,7 @@ fn pairs(form: &str) -> HashMap<String, String> {
 }
 
 /// Waits for what must happen soon, or fails.
-pub async fn soon<T>(what: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), what)
         .await
         .expect("it takes too long")

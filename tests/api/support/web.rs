@@ -12,25 +12,25 @@ use serde_json::Value;
 
 /// A web of documents.
 #[derive(Debug, Default)]
-pub struct Web {
+pub(crate) struct Web {
     pages: Mutex<HashMap<String, (u16, &'static str, String)>>,
     fetches: AtomicU32,
 }
 
 impl Web {
     /// Publishes a document.
-    pub fn publish(&self, url: &str, document: &Value) {
+    pub(crate) fn publish(&self, url: &str, document: &Value) {
         self.put(url, 200, "max-age=60", &document.to_string());
     }
 
     /// Answers a URL in any way.
-    pub fn put(&self, url: &str, status: u16, cache_control: &'static str, body: &str) {
+    pub(crate) fn put(&self, url: &str, status: u16, cache_control: &'static str, body: &str) {
         let page = (status, cache_control, body.to_owned());
         self.pages.lock().unwrap().insert(url.to_owned(), page);
     }
 
     /// How often anything was fetched.
-    pub fn fetches(&self) -> u32 {
+    pub(crate) fn fetches(&self) -> u32 {
         self.fetches.load(Ordering::SeqCst)
     }
 }

@@ -21,9 +21,9 @@ use super::stub::Stub;
 use super::web::Web;
 
 /// The origin of the server under test.
-pub const PUBLIC_URL: &str = "https://mcp.example.com";
+pub(crate) const PUBLIC_URL: &str = "https://mcp.example.com";
 /// When the tests begin.
-pub const START: Timestamp = Timestamp::from_secs(1_790_000_000);
+pub(crate) const START: Timestamp = Timestamp::from_secs(1_790_000_000);
 
 const CONFIG: &str = r#"
 public_url = "https://mcp.example.com"
@@ -47,47 +47,47 @@ token_per_minute = 0
 "#;
 
 /// One or more replicas, the clock, and the upstream.
-pub struct World {
-    pub app: Arc<App>,
-    pub router: Router,
-    pub clock: Arc<ManualClock>,
-    pub upstream: Arc<Stub>,
+pub(crate) struct World {
+    pub(crate) app: Arc<App>,
+    pub(crate) router: Router,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) upstream: Arc<Stub>,
     /// The documents of clients.
-    pub web: Arc<Web>,
+    pub(crate) web: Arc<Web>,
     key: Arc<RootKey>,
 }
 
 /// An answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.body))
     }
 
     /// The `error` member.
-    pub fn error(&self) -> String {
+    pub(crate) fn error(&self) -> String {
         self.json()["error"].as_str().unwrap_or("none").to_owned()
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default()
     }
 
-    pub fn location(&self) -> url::Url {
+    pub(crate) fn location(&self) -> url::Url {
         url::Url::parse(self.header("location")).unwrap_or_else(|_| panic!("{self:?}"))
     }
 
     /// A parameter of the location's query.
-    pub fn sent(&self, name: &str) -> Option<String> {
+    pub(crate) fn sent(&self, name: &str) -> Option<String> {
         let url = self.location();
         url.query_pairs()
             .find(|(known, _)| known == name)
@@ -96,17 +96,17 @@ impl Answer {
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(|_| {})
     }
 
     /// A server whose configuration is edited.
-    pub fn with(edit: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) fn with(edit: impl FnOnce(&mut Config)) -> Self {
         Self::made(edit, Stub::new("stub"))
     }
 
     /// A server with an edited configuration and an upstream of its own.
-    pub fn made(edit: impl FnOnce(&mut Config), upstream: Stub) -> Self {
+    pub(crate) fn made(edit: impl FnOnce(&mut Config), upstream: Stub) -> Self {
         let clock = Arc::new(ManualClock::at(START));
         let key = Arc::new(RootKey::generate(
             KeyState::Active,
@@ -117,18 +117,18 @@ impl World {
     }
 
     /// Another process that shares nothing but the keys, the clock and the upstream.
-    pub fn replica(&self) -> Self {
+    pub(crate) fn replica(&self) -> Self {
         self.replica_edited(|_| {})
     }
 
     /// A replica with another configuration.
-    pub fn replica_edited(&self, edit: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) fn replica_edited(&self, edit: impl FnOnce(&mut Config)) -> Self {
         let (upstream, clock) = (Arc::clone(&self.upstream), Arc::clone(&self.clock));
         Self::assembled(edit, upstream, clock, Arc::clone(&self.key))
     }
 
     /// A replica with another upstream.
-    pub fn replica_with(&self, upstream: Stub) -> Self {
+    pub(crate) fn replica_with(&self, upstream: Stub) -> Self {
         let clock = Arc::clone(&self.clock);
         Self::assembled(|_| {}, Arc::new(upstream), clock, Arc::clone(&self.key))
     }
@@ -179,7 +179,7 @@ impl World {
     }
 
     /// Sends a request.
-    pub async fn send(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = to_bytes(body, 1 << 20).await.unwrap();
@@ -190,16 +190,16 @@ impl World {
         }
     }
 
-    pub async fn get(&self, uri: &str) -> Answer {
+    pub(crate) async fn get(&self, uri: &str) -> Answer {
         self.send(Request::get(uri).body(Body::empty()).unwrap())
             .await
     }
 
-    pub async fn post_form(&self, uri: &str, form: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn post_form(&self, uri: &str, form: &[(&str, &str)]) -> Answer {
         self.send(form_request(uri, form)).await
     }
 
-    pub async fn post_json(&self, uri: &str, body: &Value) -> Answer {
+    pub(crate) async fn post_json(&self, uri: &str, body: &Value) -> Answer {
         let request = Request::post(uri).header("content-type", "application/json");
         self.send(request.body(Body::from(body.to_string())).unwrap())
             .await
@@ -212,7 +212,7 @@ fn upstream_name(stub: &Stub) -> mcp_oauth::oauth::names::UpstreamName {
 }
 
 /// A form post.
-pub fn form_request(uri: &str, form: &[(&str, &str)]) -> Request<Body> {
+pub(crate) fn form_request(uri: &str, form: &[(&str, &str)]) -> Request<Body> {
     Request::post(uri)
         .header("content-type", "application/x-www-form-urlencoded")
         .body(Body::from(encode(form)))
@@ -220,7 +220,7 @@ pub fn form_request(uri: &str, form: &[(&str, &str)]) -> Request<Body> {
 }
 
 /// Form encoding.
-pub fn encode(form: &[(&str, &str)]) -> String {
+pub(crate) fn encode(form: &[(&str, &str)]) -> String {
     url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs(form)
         .finish()

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+use hyper_rustls::builderstates::WantsSchemes;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -172,11 +173,6 @@ fn connector(
     url: &Url,
     limit: Duration,
 ) -> Result<Within<HttpsConnector<HttpConnector>>, BoxError> {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_keepalive(Some(KEEP_ALIVE));
-    tcp.set_happy_eyeballs_timeout(Some(NEXT_ADDRESS));
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let builder = HttpsConnectorBuilder::new();
     // The system's anchors, since a backend may have a certificate of the company's own; reading
@@ -186,11 +182,24 @@ fn connector(
     } else {
         builder.with_provider_and_webpki_roots(provider)?
     };
-    let connector = builder
+    Ok(within(builder, limit))
+}
+
+/// The connector over whatever TLS was chosen: HTTP/2 where the backend picks it by ALPN.
+fn within(
+    tls: HttpsConnectorBuilder<WantsSchemes>,
+    limit: Duration,
+) -> Within<HttpsConnector<HttpConnector>> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(KEEP_ALIVE));
+    tcp.set_happy_eyeballs_timeout(Some(NEXT_ADDRESS));
+    let connector = tls
         .https_or_http()
         .enable_all_versions()
         .wrap_connector(tcp);
-    Ok(Within(Arc::new(Limited { connector, limit })))
+    Within(Arc::new(Limited { connector, limit }))
 }
 
 /// Marks a failure to connect in time.
@@ -263,6 +272,15 @@ pub(crate) fn denied(error: &hyper_util::client::legacy::Error) -> Denied {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http_body_util::BodyExt as _;
+    use hyper::body::Incoming;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use tokio::net::TcpListener;
+
+    use super::super::pulse::Pulse;
     use super::*;
 
     fn backend(url: &str) -> Backend {
@@ -324,5 +342,72 @@ mod tests {
         ] {
             assert_eq!(public(location).as_deref(), expected, "{location}");
         }
+    }
+
+    /// Serves one TLS connection after another and answers with what it was spoken to in.
+    async fn tls(config: rustls::ServerConfig) -> (u16, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = connections.clone();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        tokio::spawn(async move {
+            loop {
+                let (socket, _) = listener.accept().await.unwrap();
+                let socket = TokioIo::new(acceptor.accept(socket).await.unwrap());
+                counted.fetch_add(1, Ordering::SeqCst);
+                let service = service_fn(|request: Request<Incoming>| async move {
+                    let host = request.headers().get(http::header::HOST).is_some();
+                    let spoken = format!("{:?} {host} {}", request.version(), request.uri());
+                    Ok::<_, std::convert::Infallible>(http::Response::new(spoken))
+                });
+                let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                tokio::spawn(async move {
+                    let served = server.serve_connection(socket, service);
+                    served.await.unwrap();
+                });
+            }
+        });
+        (port, connections)
+    }
+
+    #[tokio::test]
+    async fn backend_that_offers_http2_gets_it_over_one_connection() {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let mut server = rustls::ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key.into())
+            .unwrap();
+        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let (port, connections) = tls(server).await;
+
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let trusting = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let tls = HttpsConnectorBuilder::new().with_tls_config(trusting);
+        let url = format!("https://localhost:{port}/mcp");
+        let backend = Backend {
+            client: client(within(tls, Duration::from_secs(5))),
+            scheme: Scheme::HTTPS,
+            authority: Authority::try_from(format!("localhost:{port}")).unwrap(),
+            ..backend(&url)
+        };
+        let pulse = Pulse::new(Duration::from_secs(1));
+        for n in 0..3 {
+            let target = backend.target(&format!("/{n}"), None).unwrap();
+            let body = Upload::new("{}".into(), 2, pulse.clone(), Duration::from_secs(5));
+            let sent = backend.send(Method::POST, target, HeaderMap::new(), body);
+            let spoken = sent.await.unwrap().into_body().collect().await.unwrap();
+            assert_eq!(spoken.to_bytes(), format!("HTTP/2.0 false {url}/{n}"));
+        }
+        assert_eq!(connections.load(Ordering::SeqCst), 1);
     }
 }

@@ -1,7 +1,6 @@
 //! `mcp-oauth serve`: reads the configuration, hardens the process, starts the server, and stops it
 //! when it is asked to.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

@@ -31,7 +31,7 @@ fn run(file: &Value) -> (BTreeMap<&'static str, usize>, Vec<String>) {
             None => serde_json::json!({ "keys": [key] }),
         };
         for case in group["tests"].as_array().unwrap() {
-            let token = case["jws"].as_str().or(case["jwe"].as_str());
+            let token = case["jws"].as_str().or_else(|| case["jwe"].as_str());
             let (Some(token), valid) = (token, case["result"] == "valid") else {
                 continue;
             };

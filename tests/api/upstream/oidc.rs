@@ -261,6 +261,9 @@ async fn operator_s_endpoints_win_over_discovery() {
     );
 }
 
+/// A tenant, and the issuer that a token claims.
+type Wrong = (&'static str, fn(&str) -> String);
+
 // B5: an issuer for each tenant, and no e-mail address that counts.
 #[tokio::test]
 async fn shared_tenant_of_entra_checks_the_issuer_by_tid() {
@@ -301,7 +304,7 @@ async fn shared_tenant_of_entra_checks_the_issuer_by_tid() {
     let sign_in = provider.sign_in().await.unwrap();
     assert_eq!(sign_in.id, "tenant-1:object-1");
 
-    let wrong: [(&str, fn(&str) -> String); 4] = [
+    let wrong: [Wrong; 4] = [
         ("tenant-2", |origin| format!("{origin}/tenant-1")),
         ("tenant-1", |_| "https://evil.example/tenant-1".into()),
         ("../tenant-1", |origin| format!("{origin}/../tenant-1")),

@@ -4,9 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use mcp_oauth::demo::{ANY_PORT, Demo, DemoError, Paint, RootKeys, selfcheck};
 use mcp_oauth::time::SystemClock;
+use serde_json::json;
 
 #[tokio::test]
 async fn demo_stays_on_this_computer() {
@@ -75,4 +78,41 @@ async fn selfcheck_says_what_is_wrong_with_a_server_that_is_none() {
         out.contains("expected  401 Unauthorized\n    got       404 Not Found"),
         "{out}"
     );
+}
+
+// D2, P3
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn selfcheck_refuses_a_name_that_differs_in_a_byte() {
+    for (resource_end, issuer_end, step) in
+        [("/", "", "resource metadata"), ("", "/", "server metadata")]
+    {
+        let listener = tokio::net::TcpListener::bind(ANY_PORT).await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let challenge = format!(r#"Bearer resource_metadata="{origin}/resource""#);
+        let head = [
+            ("www-authenticate", challenge),
+            ("cache-control", "no-store".to_owned()),
+        ];
+        let resource = json!({
+            "resource": format!("{origin}/mcp{resource_end}"),
+            "authorization_servers": [origin],
+            "bearer_methods_supported": ["header"],
+        });
+        let server = json!({ "issuer": format!("{origin}{issuer_end}") });
+        let router = Router::new()
+            .route("/mcp", post(async || (StatusCode::UNAUTHORIZED, head)))
+            .route("/resource", get(async || Json(resource)))
+            .route(
+                "/.well-known/oauth-authorization-server",
+                get(async || Json(server)),
+            );
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let mut out = Vec::new();
+        let url = format!("{origin}/mcp");
+        let passed = selfcheck::run(&url, &mut out, Paint::default()).await;
+        let out = String::from_utf8(out).unwrap();
+        assert!(!passed.unwrap(), "{out}");
+        assert!(out.contains(&format!("✗ {step} ")), "{out}");
+        assert!(out.contains("- the steps after this one need it"), "{out}");
+    }
 }

@@ -5,6 +5,7 @@ mod api {
     mod authorize;
     mod callback;
     mod cli_keys;
+    mod cli_providers;
     mod code;
     mod config;
     mod consent;
@@ -26,6 +27,7 @@ mod api {
     mod seal_keys;
     mod seal_samples;
     mod seal_vectors;
+    mod sign_in;
     mod support;
     mod upstream;
     mod wire;

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod demo;
 pub mod keys;
+pub mod providers;
 pub mod serve;
 pub mod token;
 
@@ -16,6 +17,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use self::config::ConfigArgs;
 use self::demo::DemoArgs;
 use self::keys::KeysArgs;
+use self::providers::ProvidersArgs;
 use self::serve::ServeArgs;
 use self::token::{Deployment, TokenArgs};
 use crate::config::{Flags, Problems};
@@ -40,6 +42,8 @@ enum Command {
     Keys(KeysArgs),
     /// Check and show the configuration
     Config(ConfigArgs),
+    /// Look up the presets of providers, and what to register there
+    Providers(ProvidersArgs),
     /// Look into a token
     Token(TokenArgs),
 }
@@ -110,6 +114,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
         Command::Serve(args) => serve::run(&args, terminal),
         Command::Keys(args) => keys(&args, terminal),
         Command::Config(args) => config::run(&args, terminal),
+        Command::Providers(args) => providers::run(&args, terminal),
         Command::Token(args) => token(&args, terminal),
     };
     match done {

@@ -9,8 +9,8 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
-use super::{Failure, Terminal};
-use crate::config::{self, Change, Flags, Loaded, Watch};
+use super::{Failure, Terminal, providers};
+use crate::config::{self, Change, Flags, Loaded, Problems, Watch};
 use crate::replay::Revocations;
 use crate::server::Server;
 use crate::telemetry;
@@ -47,12 +47,48 @@ pub struct ServeArgs {
 /// Runs `serve` until the process is asked to stop.
 pub fn run(args: &ServeArgs, terminal: &mut Terminal<'_>) -> Result<(), Failure> {
     let env = std::mem::take(&mut terminal.env);
-    let (loaded, watch) = config::watch(args.config.as_deref(), env, &args.flags)?;
+    let public_url = public_url(&args.flags, &env);
+    let (loaded, watch) = match config::watch(args.config.as_deref(), env, &args.flags) {
+        Ok(watched) => watched,
+        Err(problems) => {
+            let provider = args.flags.provider.as_deref();
+            advise(provider, public_url.as_deref(), &problems, terminal)?;
+            return Err(problems.into());
+        }
+    };
     keep_memory_private();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     runtime.block_on(serve(loaded, watch))
+}
+
+/// Where this server is reached, as far as flags and environment say.
+fn public_url(flags: &Flags, env: &[(String, String)]) -> Option<String> {
+    let variable = env.iter().find(|(name, _)| name == "MCP_OAUTH_PUBLIC_URL");
+    let variable = variable.map(|(_, value)| value.clone());
+    flags.public_url.clone().or(variable)
+}
+
+/// Tells somebody who has no credentials at a provider yet how to get them.
+fn advise(
+    provider: Option<&str>,
+    public_url: Option<&str>,
+    problems: &Problems,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), Failure> {
+    let lacks = |provider: &&str| {
+        ["client_id", "client_secret"]
+            .iter()
+            .any(|key| problems.concern(&format!("upstreams.{provider}.{key}")))
+    };
+    let recipe = provider
+        .filter(lacks)
+        .and_then(|it| providers::recipe(it, public_url));
+    if let Some(recipe) = recipe {
+        writeln!(terminal.err, "{recipe}")?;
+    }
+    Ok(())
 }
 
 async fn serve(loaded: Loaded, watch: Option<Watch>) -> Result<(), Failure> {

@@ -48,15 +48,6 @@ pub(super) enum Unfilled {
     Unfit(String),
 }
 
-/// The names in a template.
-pub(super) fn names(template: &str) -> impl Iterator<Item = &str> {
-    template
-        .split('{')
-        .skip(1)
-        .filter_map(|part| part.split_once('}'))
-        .map(|(name, _)| name)
-}
-
 fn fits(value: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:/[]~".contains(&byte);
     !value.is_empty() && value.bytes().all(plain) && !value.contains("//") && !value.contains("..")
@@ -84,7 +75,6 @@ mod tests {
             filled("{realm}", "x"),
             Err(Unfilled::Missing("realm".into()))
         );
-        assert_eq!(names("https://{a}/{b}").collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]

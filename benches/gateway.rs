@@ -4,6 +4,11 @@
 //! Measured in processor time of the threads at work (Linux only), so that neither a busy machine
 //! nor the client and the backend in the same process disturb much.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a bench that cannot be set up has nothing to measure"
+)]
+
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::net::SocketAddr;

@@ -110,6 +110,7 @@ fn callback(public_url: Option<&str>, upstream: &str) -> String {
     format!("{origin}/callback/{upstream}")
 }
 
+#[expect(clippy::too_many_lines, reason = "a line for each fact")]
 fn facts(name: &str, preset: &Preset, callback: &str) -> String {
     let settings = &preset.settings;
     let mut page = Page::new(preset);

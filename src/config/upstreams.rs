@@ -99,6 +99,12 @@ impl Upstreams {
         };
         match raw.clone().resolve(UpstreamName::new(&known.name), secrets) {
             Ok(settings) => {
+                // In a shared tenant, anybody can write any address.
+                if raw.trust_email == Some(true) && !settings.trusts_email() {
+                    let message = "addresses in a shared tenant cannot be trusted";
+                    let hint = "name your own tenant, or use allow_subjects or allow_groups";
+                    report.error(&at.key("trust_email"), message, hint);
+                }
                 // A preset may say more than was written.
                 known
                     .callback_path

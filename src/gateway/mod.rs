@@ -183,7 +183,7 @@ impl Gateway {
         let denied = answered.as_ref().err().map(Denied::as_str);
         let mut response = answered.unwrap_or_else(Denied::into_response);
         self.origins.decorate(&origin, response.headers_mut());
-        self.record(denied);
+        Self::record(denied);
         tracing::debug!(
             %method,
             status = response.status().as_u16(),
@@ -250,7 +250,7 @@ impl Gateway {
         }
     }
 
-    fn record(&self, denied: Option<&'static str>) {
+    fn record(denied: Option<&'static str>) {
         if let Some(reason) = denied {
             metrics::counter!("mcp_oauth_denied_total", "reason" => reason).increment(1);
         }

@@ -123,7 +123,7 @@ mod tests {
         let mut near = Stalled::new(near, PATIENCE);
         let reader = tokio::spawn(async move {
             for _ in 0..5 {
-                tokio::time::sleep(PATIENCE - Duration::from_secs(1)).await;
+                tokio::time::sleep(PATIENCE.saturating_sub(Duration::from_secs(1))).await;
                 far.read_u8().await.unwrap();
             }
         });

@@ -64,6 +64,7 @@ pub(crate) struct Answer<B> {
     /// The beat of the last look at the warrant.
     checked: u64,
     /// What comes after the batch: the end, or an error.
+    #[expect(clippy::option_option, reason = "nothing yet, the end, or an error")]
     last: Option<Option<AnswerError>>,
 }
 
@@ -333,7 +334,7 @@ mod tests {
         let (pieces, _, mut body) = answer(None, true);
         let begun = Instant::now();
         for _ in 0..100 {
-            sleep(IDLE - Duration::from_secs(2)).await;
+            sleep(IDLE.saturating_sub(Duration::from_secs(2))).await;
             send(&pieces, ":\n\n");
             assert_eq!(next(&mut body).await, ":\n\n");
         }

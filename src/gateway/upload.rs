@@ -82,7 +82,7 @@ impl Body for Upload {
                 }
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => {
-                    let since = *this.silent_since.get_or_insert(this.pulse.count());
+                    let since = *this.silent_since.get_or_insert_with(|| this.pulse.count());
                     ready!(this.wait.poll(&this.pulse, cx));
                     if this.pulse.is_over(this.patience, since) {
                         return Poll::Ready(Some(Err(UploadError::Stalled)));

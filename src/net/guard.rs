@@ -154,7 +154,7 @@ impl Guard {
         Ok(url)
     }
 
-    fn check_host(&self, url: &Url) -> Result<(), UnsafeUrl> {
+    fn check_host(self, url: &Url) -> Result<(), UnsafeUrl> {
         let name = match url.host() {
             Some(Host::Domain(name)) => name,
             Some(_) if self.allow_loopback && super::is_loopback(url) => return Ok(()),

@@ -7,6 +7,7 @@ use url::Url;
 use super::client::{Client, Endpoints, RevokedToken};
 use super::identity::merged;
 use super::raw::IdentitySource;
+use super::settings::Settings;
 use super::sign_in::Person;
 use super::token_response::TokenResponse;
 use super::unfinished::{Ticket, Unfinished};
@@ -164,7 +165,7 @@ impl Upstream for OAuth2 {
             UpstreamCredential::Access { token, expires_at } if self.can_ask() => {
                 super::check_end(*expires_at, now)?;
                 let person = self.person(token).await?;
-                settings.confirmed(credential, token, *expires_at, person, id)
+                Settings::confirmed(credential, token, *expires_at, person, id)
             }
             other => settings.unasked(other, id),
         }

@@ -16,7 +16,7 @@ use super::id_token::{self, Expected, Rejected};
 use super::identity::merged;
 use super::jwks::KeySet;
 use super::raw::{ClientAuth, IdentitySource};
-use super::settings::Urls;
+use super::settings::{Settings, Urls};
 use super::sign_in::Person;
 use super::token_response::TokenResponse;
 use super::unfinished::{Ticket, Unfinished};
@@ -326,7 +326,7 @@ impl Upstream for Oidc {
                     return settings.unasked(credential, id);
                 }
                 let person = self.person(&endpoints, None, token).await?;
-                settings.confirmed(credential, token, *expires_at, person, id)
+                Settings::confirmed(credential, token, *expires_at, person, id)
             }
             other => settings.unasked(other, id),
         }

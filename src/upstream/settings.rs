@@ -221,6 +221,7 @@ impl Judge<'_> {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one line for each setting")]
     fn settings(
         &mut self,
         own: &RawUpstream,

@@ -57,7 +57,6 @@ impl Settings {
 
     /// The answer to a refresh by an access token, once the identity was asked with it.
     pub(super) fn confirmed(
-        &self,
         credential: &UpstreamCredential,
         token: &Secret,
         expires_at: Option<Timestamp>,

@@ -196,7 +196,7 @@ fn check_against(
         toml::Value::Table(table) => {
             for (key, value) in table {
                 let known = schema["properties"].get(key);
-                let schema = known.unwrap_or(&schema["additionalProperties"]);
+                let schema = known.unwrap_or_else(|| &schema["additionalProperties"]);
                 check_against(value, schema, &format!("{path}.{key}"), unknown);
             }
         }

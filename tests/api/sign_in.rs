@@ -134,7 +134,7 @@ async fn promised_iss_must_come() {
             .collect();
         let uri = format!("/callback/stub?{}", encode(&query));
         let answer = client.browser.get(&world, &uri).await;
-        assert_eq!(answer.status, 400, "{callback:?}");
+        assert!(answer.status.as_u16() >= 400, "{callback:?}");
         assert!(answer.headers.get("location").is_none());
     }
     assert_eq!(fake.count(TOKEN), 0);

@@ -62,8 +62,10 @@ impl Provider {
         };
         let http = TrustedClient::new(options).unwrap();
         let mut raw = table(&settings.replace("ORIGIN", &fake.issuer()));
-        raw.client_id = raw.client_id.or(Some(CLIENT_ID.to_owned()));
-        raw.client_secret = raw.client_secret.or(Some(Secret::new(CLIENT_SECRET)));
+        raw.client_id = raw.client_id.or_else(|| Some(CLIENT_ID.to_owned()));
+        raw.client_secret = raw
+            .client_secret
+            .or_else(|| Some(Secret::new(CLIENT_SECRET)));
         let settings = raw
             .resolve(UpstreamName::new("idp"), Secrets::default())
             .unwrap();

@@ -226,6 +226,7 @@ async fn preflights_are_answered_without_credentials() {
 
 // K3: every kind of token at every place that takes one.
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "every kind at every place")]
 async fn token_of_one_kind_is_not_taken_for_another() {
     let world = World::new();
     let mut client = Client::register(&world).await;

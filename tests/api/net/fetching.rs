@@ -291,23 +291,23 @@ async fn documents_are_judged_after_they_are_fetched() {
     assert_eq!(requests, 1, "the logo is never fetched");
     let edits: [(&str, Edit); 7] = [
         ("mismatch", |it| {
-            it["client_id"] = json!("https://other.example/client.json")
+            it["client_id"] = json!("https://other.example/client.json");
         }),
         ("case", |it| {
-            it["client_id"] = json!(it["client_id"].as_str().unwrap().to_uppercase())
+            it["client_id"] = json!(it["client_id"].as_str().unwrap().to_uppercase());
         }),
         ("slash", |it| {
-            it["client_id"] = json!(format!("{}/", it["client_id"].as_str().unwrap()))
+            it["client_id"] = json!(format!("{}/", it["client_id"].as_str().unwrap()));
         }),
         ("secret", |it| it["client_secret"] = json!("x")),
         ("basic", |it| {
-            it["token_endpoint_auth_method"] = json!("client_secret_basic")
+            it["token_endpoint_auth_method"] = json!("client_secret_basic");
         }),
         ("jwt", |it| {
-            it["token_endpoint_auth_method"] = json!("client_secret_jwt")
+            it["token_endpoint_auth_method"] = json!("client_secret_jwt");
         }),
         ("redirects", |it| {
-            drop(it.as_object_mut().unwrap().remove("redirect_uris"))
+            drop(it.as_object_mut().unwrap().remove("redirect_uris"));
         }),
     ];
     for (name, edit) in edits {
@@ -399,7 +399,7 @@ async fn nothing_is_remembered_between_fetches() {
             .headers_mut()
             .insert("cache-control", "max-age=3600".parse().unwrap());
         if counter.fetch_add(1, Ordering::SeqCst) == 0 {
-            *response.status_mut() = axum::http::StatusCode::INTERNAL_SERVER_ERROR;
+            *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
         }
         response
     })

@@ -158,7 +158,11 @@ impl Client {
     }
 
     /// Opens the authorization request in the browser.
-    pub(crate) async fn authorize(&mut self, world: &World, request: &BTreeMap<String, String>) -> Answer {
+    pub(crate) async fn authorize(
+        &mut self,
+        world: &World,
+        request: &BTreeMap<String, String>,
+    ) -> Answer {
         let pairs: Vec<_> = request
             .iter()
             .map(|(a, b)| (a.as_str(), b.as_str()))

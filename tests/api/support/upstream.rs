@@ -19,7 +19,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use mcp_oauth::time::{Clock, SystemClock};
+use mcp_oauth::time::Clock;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
@@ -210,11 +210,6 @@ impl Drop for FakeUpstream {
 }
 
 impl FakeUpstream {
-    /// Starts a provider that goes by the time of day.
-    pub(crate) async fn start() -> Self {
-        Self::start_at(Arc::new(SystemClock::start())).await
-    }
-
     /// Starts a provider that goes by a clock.
     pub(crate) async fn start_at(clock: Arc<dyn Clock>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -280,17 +275,26 @@ impl FakeUpstream {
     }
 
     /// Changes the claims of every ID token.
-    pub(crate) fn edit_claims(&self, edit: impl Fn(&mut Map<String, Value>) + Send + Sync + 'static) {
+    pub(crate) fn edit_claims(
+        &self,
+        edit: impl Fn(&mut Map<String, Value>) + Send + Sync + 'static,
+    ) {
         self.edit(|state| state.claims = Some(Arc::new(edit)));
     }
 
     /// Changes every answer of the token endpoint that holds tokens.
-    pub(crate) fn edit_tokens(&self, edit: impl Fn(&mut Map<String, Value>) + Send + Sync + 'static) {
+    pub(crate) fn edit_tokens(
+        &self,
+        edit: impl Fn(&mut Map<String, Value>) + Send + Sync + 'static,
+    ) {
         self.edit(|state| state.tokens = Some(Arc::new(edit)));
     }
 
     /// Changes the discovery document.
-    pub(crate) fn edit_discovery(&self, edit: impl Fn(&mut Map<String, Value>) + Send + Sync + 'static) {
+    pub(crate) fn edit_discovery(
+        &self,
+        edit: impl Fn(&mut Map<String, Value>) + Send + Sync + 'static,
+    ) {
         self.edit(|state| state.discovery = Some(Arc::new(edit)));
     }
 

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::super::support::upstream::{Misbehaviour, TOKEN, USERINFO, soon};
 use super::{OAUTH2, OIDC, Provider, word};
 
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn rows() -> Vec<(&'static str, Misbehaviour)> {
     let json = |status, body| Misbehaviour::json(status, &body);
     vec![

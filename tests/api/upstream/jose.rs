@@ -25,13 +25,13 @@ fn accepts(set: &Value, token: &str) -> bool {
 fn run(file: &Value) -> (BTreeMap<&'static str, usize>, Vec<String>) {
     let (mut counts, mut disagreements) = (BTreeMap::new(), Vec::new());
     for group in file["testGroups"].as_array().unwrap() {
-        let key = group.get("public").unwrap_or(&group["private"]);
+        let key = group.get("public").unwrap_or_else(|| &group["private"]);
         let set = match key.get("keys") {
             Some(_) => key.clone(),
             None => serde_json::json!({ "keys": [key] }),
         };
         for case in group["tests"].as_array().unwrap() {
-            let token = case["jws"].as_str().or(case["jwe"].as_str());
+            let token = case["jws"].as_str().or_else(|| case["jwe"].as_str());
             let (Some(token), valid) = (token, case["result"] == "valid") else {
                 continue;
             };

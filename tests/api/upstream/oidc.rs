@@ -101,28 +101,28 @@ async fn unfit_discovery_documents_are_not_used() {
     type Edit = fn(&mut serde_json::Map<String, serde_json::Value>);
     let edits: [(&str, Edit); 9] = [
         ("another issuer", |it| {
-            drop(it.insert("issuer".into(), json!("https://evil.example")))
+            drop(it.insert("issuer".into(), json!("https://evil.example")));
         }),
         ("a slash more", |it| {
             let issuer = format!("{}/", it["issuer"].as_str().unwrap());
             it.insert("issuer".into(), json!(issuer));
         }),
         ("a template", |it| {
-            drop(it.insert("issuer".into(), json!("http://{tenantid}")))
+            drop(it.insert("issuer".into(), json!("http://{tenantid}")));
         }),
         ("no issuer", |it| drop(it.remove("issuer"))),
         ("issuer of another type", |it| {
-            drop(it.insert("issuer".into(), json!(["x"])))
+            drop(it.insert("issuer".into(), json!(["x"])));
         }),
         ("plain http", |it| {
-            drop(it.insert("token_endpoint".into(), json!("http://idp.example/token")))
+            drop(it.insert("token_endpoint".into(), json!("http://idp.example/token")));
         }),
         ("plain http keys", |it| {
-            drop(it.insert("jwks_uri".into(), json!("http://idp.example/keys")))
+            drop(it.insert("jwks_uri".into(), json!("http://idp.example/keys")));
         }),
         ("no keys", |it| drop(it.remove("jwks_uri"))),
         ("no URL", |it| {
-            drop(it.insert("userinfo_endpoint".into(), json!("userinfo")))
+            drop(it.insert("userinfo_endpoint".into(), json!("userinfo")));
         }),
     ];
     for (name, edit) in edits {
@@ -261,6 +261,9 @@ async fn operator_s_endpoints_win_over_discovery() {
     );
 }
 
+/// A tenant, and the issuer that a token claims.
+type Wrong = (&'static str, fn(&str) -> String);
+
 // B5: an issuer for each tenant, and no e-mail address that counts.
 #[tokio::test]
 async fn shared_tenant_of_entra_checks_the_issuer_by_tid() {
@@ -301,7 +304,6 @@ async fn shared_tenant_of_entra_checks_the_issuer_by_tid() {
     let sign_in = provider.sign_in().await.unwrap();
     assert_eq!(sign_in.id, "tenant-1:object-1");
 
-    type Wrong = (&'static str, fn(&str) -> String);
     let wrong: [Wrong; 4] = [
         ("tenant-2", |origin| format!("{origin}/tenant-1")),
         ("tenant-1", |_| "https://evil.example/tenant-1".into()),

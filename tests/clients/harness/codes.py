@@ -89,4 +89,4 @@ def judge(answers):
     refused = {(400, "invalid_grant"), (200, None)}
     if answers[(200, None)] != 1 or set(answers) - refused:
         raise Wrong(f"of {PARALLEL} redemptions: {dict(answers)}")
-    return f"1 of {PARALLEL} succeeded, {answers[(400, 'invalid_grant')]} invalid_grant"
+    return f"1 succeeded and {answers[(400, 'invalid_grant')]} were refused"

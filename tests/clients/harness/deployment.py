@@ -4,10 +4,11 @@ import json
 import os
 import secrets
 import socket
+from collections import Counter
 from dataclasses import dataclass, field
 
 from .install import HERE, found
-from .processes import answers
+from .processes import Failed, answers
 from .tap import Tap
 
 ACCESS_TTL = 30
@@ -72,6 +73,7 @@ class Deployment:
     tap: Tap
     ports: list = field(default_factory=list)
     metadata: dict = field(default_factory=dict)
+    servers: list = field(default_factory=list)
 
     @property
     def store(self):
@@ -98,9 +100,8 @@ class Deployment:
 
         name = f"{self.name}-server-{number}"
         # One after the other: the first one makes the key that all share.
-        await processes.start_until(
-            name, [binary, "serve", "--config", file], ready, cwd=home
-        )
+        words = [binary, "serve", "--config", file]
+        self.servers.append(await processes.start_until(name, words, ready, cwd=home))
 
     def _configuration(self, shared, port, home):
         resources = "\n".join(
@@ -183,6 +184,8 @@ http {{
       proxy_buffers 8 32k;
       proxy_read_timeout 300s;
       proxy_next_upstream off;
+      # For the tap: which replica it was.
+      add_header x-served-by $upstream_addr always;
     }}
   }}
 }}
@@ -194,6 +197,30 @@ http {{
         words = [found("nginx"), "-e", "stderr", "-p", home, "-c", file]
         await processes.start_until(f"{self.name}-nginx", words, ready)
         return port
+
+    def judge_balance(self):
+        """How many requests each replica answered. Each must have had its share, or the rows
+        prove nothing about replicas."""
+        if self.replicas == 1:
+            return [len(self.tap.exchanges)]
+        served = Counter(one.served_by for one in self.tap.exchanges)
+        shares = [served[f"127.0.0.1:{port}"] for port in self.ports]
+        if min(shares) < sum(shares) / (2 * self.replicas):
+            raise Failed(f"{self.name}: the replicas answered {shares} requests")
+        return shares
+
+    def judge_logs(self, logs):
+        """No secret that passed over the wire stands in a server's log."""
+        secrets_seen = self.tap.secrets()
+        for number in range(self.replicas):
+            log = logs / f"{self.name}-server-{number}.log"
+            text = log.read_text(errors="replace")
+            if "serving" not in text:
+                raise Failed(f"{log} has no line about serving: is it the server's log?")
+            for kind, secret in secrets_seen:
+                if secret in text:
+                    raise Failed(f"{log} holds a {kind}")
+        return len(secrets_seen)
 
     def url(self, path):
         return f"{self.tap.origin}{path}"

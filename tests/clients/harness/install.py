@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,44 +31,39 @@ class Tools:
     binary: Path
 
 
-async def install(binary, logs, names):
+async def install(binary, processes, names):
     """Everything at once, except that one `cargo` waits for the other. `names` are what runs."""
 
     async def crates():
-        rmcp = await asyncio.to_thread(rmcp_driver, logs) if "rmcp" in names else None
-        return rmcp, Path(binary) if binary else await asyncio.to_thread(server, logs)
+        driver = await rmcp_driver(processes) if "rmcp" in names else None
+        return driver, Path(binary).resolve() if binary else await server(processes)
 
+    if binary and not os.access(binary, os.X_OK):
+        raise Failed(f"server: {binary} is no program")
     node, current, previous, (rmcp, built), _ = await asyncio.gather(
-        asyncio.to_thread(node_packages, logs),
-        asyncio.to_thread(python_packages, "current", logs),
-        asyncio.to_thread(python_packages, "previous", logs),
+        node_packages(processes),
+        python_packages("current", processes),
+        python_packages("previous", processes),
         crates(),
-        asyncio.to_thread(debian_packages, logs),
+        debian_packages(processes),
     )
     return Tools(node, {"current": current, "previous": previous}, rmcp, built)
 
 
-def command(name, words, logs, *, cwd=None, env=None, seconds=900):
+async def command(name, words, processes, *, cwd=None, env=None, seconds=900):
     """Runs one installer; its output goes to a log, and its name into the complaint."""
-    words_of_name = "".join(c if c.isalnum() else " " for c in name.lower()).split()
-    log = logs / f"install-{'-'.join(words_of_name)}.log"
-    with log.open("ab") as output:
-        try:
-            subprocess.run(
-                [str(word) for word in words],
-                cwd=cwd,
-                env={**os.environ, **(env or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                timeout=seconds,
-                check=True,
-            )
-        except FileNotFoundError as error:
-            raise Failed(f"{name}: {error.filename} is not installed") from error
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-            raise Failed(f"{name} did not install ({error}); {log} ends:\n{tail}") from error
+    if shutil.which(str(words[0])) is None:
+        raise Failed(f"{name}: {words[0]} is not installed")
+    child = await processes.start(f"install-{name}", words, cwd=cwd, env=env)
+    try:
+        code = await asyncio.wait_for(child.process.wait(), seconds)
+        problem = f"exit {code}" if code else None
+    except asyncio.TimeoutError:
+        problem = f"not done after {seconds} s"
+    finally:
+        await processes.stop(child)
+    if problem:
+        raise Failed(f"{name} did not install ({problem}); {child.log} ends:\n{child.last_words()}")
 
 
 def kept(kind, *pins):
@@ -79,7 +73,7 @@ def kept(kind, *pins):
     return directory, (directory / ".complete").exists()
 
 
-def node_packages(logs):
+async def node_packages(processes):
     """npm's packages, Node itself among them; the drivers find them by a link."""
     source = HERE / "node"
     files = [source / name for name in ("package.json", "package-lock.json", ".npmrc")]
@@ -89,7 +83,7 @@ def node_packages(logs):
         directory.mkdir(parents=True)
         for file in files:
             shutil.copy(file, directory)
-        command("npm packages", ["npm", "ci"], logs, cwd=directory)
+        await command("npm-packages", ["npm", "ci"], processes, cwd=directory)
         (directory / ".complete").touch()
     link = source / "node_modules"
     if link.is_dir() and not link.is_symlink():
@@ -107,16 +101,16 @@ def node_packages(logs):
     return Path(found)
 
 
-def python_packages(name, logs):
+async def python_packages(name, processes):
     requirements = HERE / "python" / f"requirements-{name}.txt"
     directory, complete = kept(f"python-{name}", requirements)
     python = directory / "bin" / "python"
     if not complete:
         shutil.rmtree(directory, ignore_errors=True)
-        label = f"python packages ({name})"
-        command(label, [sys.executable, "-m", "venv", directory], logs)
+        label = f"python-packages-{name}"
+        await command(label, [sys.executable, "-m", "venv", directory], processes)
         words = [python, "-m", "pip", "install", "--no-deps", "--quiet", "-r", requirements]
-        command(label, words, logs)
+        await command(label, words, processes)
         (directory / ".complete").touch()
     return python
 
@@ -125,29 +119,37 @@ def target_directory():
     return Path(os.environ.get("CARGO_TARGET_DIR") or cache() / "target")
 
 
-def rmcp_driver(logs):
-    words = ["cargo", "build", "--locked", "--quiet"]
-    env = {"CARGO_TARGET_DIR": str(target_directory())}
-    command("rmcp driver", words, logs, cwd=HERE / "rmcp", env=env, seconds=1800)
-    return target_directory() / "debug" / "rmcp-driver"
+async def rmcp_driver(processes):
+    source = HERE / "rmcp"
+    pins = [source / name for name in ("Cargo.toml", "Cargo.lock", "src/main.rs")]
+    directory, complete = kept("rmcp", *pins)
+    driver = directory / "rmcp-driver"
+    if not complete:
+        words = ["cargo", "build", "--locked", "--quiet"]
+        env = {"CARGO_TARGET_DIR": str(target_directory())}
+        await command("rmcp-driver", words, processes, cwd=source, env=env, seconds=1500)
+        directory.mkdir(parents=True, exist_ok=True)
+        shutil.copy(target_directory() / "debug" / "rmcp-driver", driver)
+        (directory / ".complete").touch()
+    return driver
 
 
-def server(logs):
+async def server(processes):
     """The product as `cargo test` builds it: nothing here is a measurement."""
     words = ["cargo", "build", "--locked", "--quiet", "--bin", "mcp-oauth"]
     env = {"CARGO_TARGET_DIR": str(target_directory())}
-    command("mcp-oauth", words, logs, cwd=PROJECT, env=env, seconds=1800)
+    await command("mcp-oauth", words, processes, cwd=PROJECT, env=env, seconds=1500)
     return target_directory() / "debug" / "mcp-oauth"
 
 
-def debian_packages(logs):
+async def debian_packages(processes):
     missing = [package for program, package in DEBIAN.items() if not found(program)]
     if not missing:
         return
     env = {"DEBIAN_FRONTEND": "noninteractive"}
-    command("Debian packages", ["apt-get", "update"], logs, env=env)
+    await command("debian-packages", ["apt-get", "update"], processes, env=env)
     words = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
-    command("Debian packages", words, logs, env=env)
+    await command("debian-packages", words, processes, env=env)
 
 
 def found(program):

@@ -5,6 +5,7 @@ import asyncio
 import os
 import shutil
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,7 @@ class Processes:
     def __init__(self, logs):
         self.logs = logs
         self._children = []
+        self._mark = f"CLIENT_SUITE={os.getpid()}-{time.time_ns()}"
 
     async def start(self, name, command, *, env=None, cwd=None, pipes=False):
         """Starts `command`; its errors (and, without `pipes`, its output) go to the log."""
@@ -42,7 +44,7 @@ class Processes:
             process = await asyncio.create_subprocess_exec(
                 *guard,
                 *map(str, command),
-                env={**os.environ, **(env or {})},
+                env=environment(env or {}, self._mark),
                 cwd=cwd,
                 stdin=asyncio.subprocess.PIPE if pipes else asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE if pipes else errors,
@@ -80,12 +82,53 @@ class Processes:
             self._children.remove(child)
 
     async def stop_all(self):
+        """Ends everything, also what left its parent's session; returns what had to be ended so."""
         await asyncio.gather(*(self.stop(child) for child in reversed(self._children[:])))
+        for _ in range(20):
+            left = self._left()
+            if not left:
+                return []
+            await asyncio.sleep(0.1)
+        for process in left:
+            signal_process(process, signal.SIGKILL)
+        return left
+
+    def _left(self):
+        """The living processes that carry this run's mark."""
+        mark = self._mark.encode()
+        left = []
+        for home in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (home / "environ").read_bytes().split(b"\0"):
+                    left.append(int(home.name))
+            except OSError:
+                continue
+        return left
+
+
+def environment(own, mark):
+    """Ours, without what the server would take for its configuration (the gate's
+    `MCP_OAUTH_CACHE`, a `PORT`), and with loopback exempt from proxies."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "PORT" and not name.startswith("MCP_OAUTH_")
+    }
+    direct = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
+    name, _, value = mark.partition("=")
+    return {**kept, **direct, **own, name: value}
 
 
 def signal_session(leader, number):
     try:
         os.killpg(leader, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def signal_process(process, number):
+    try:
+        os.kill(process, number)
     except (ProcessLookupError, PermissionError):
         pass
 

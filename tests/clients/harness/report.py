@@ -5,9 +5,10 @@ import re
 from .clients import version
 from .deployment import RESOURCES
 from .install import HERE, PROJECT
+from .processes import Failed
 from .steps import STEPS
 
-BEGIN, END = "<!-- clients: begin -->", "<!-- clients: end -->"
+BEGIN, END = "<!-- clients -->", "<!-- /clients -->"
 TITLES = {
     "single": "One process",
     "two": "Two replicas behind nginx, no store",
@@ -42,41 +43,60 @@ def text(title, rows):
     return "\n".join([f"\n{title}", *table, *wrong])
 
 
-def markdown(rows, races, versions):
-    """For a reader: one table a deployment, and the reasons of each `n/a`."""
-    parts = []
+def table(rows):
+    lines = ["| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
+    return [*lines, *("| " + " | ".join(cells(row)) + " |" for row in rows)]
+
+
+def reasons(rows):
+    """Why a step is not applicable, once for all clients of which that is so."""
+    clients = {}
+    for row in rows:
+        for step, result in row.results.items():
+            if result.startswith("n/a: "):
+                names = clients.setdefault((step, result.removeprefix("n/a: ")), [])
+                if row.client.name not in names:
+                    names.append(row.client.name)
+    lines = [f"- {step}: {why} ({', '.join(names)})" for (step, why), names in clients.items()]
+    return ["", "What does not apply, and why:", "", *lines] if lines else []
+
+
+def counted(name, rows, races):
+    """A deployment in one sentence."""
+    here = [row for row in rows if row.deployment == name]
+    passed = sum(row.passed for row in here)
+    race = f"; of 64 parallel redemptions of one code, {races[name]}" if name in races else ""
+    return f"{TITLES[name]}: {passed} of {len(here)} rows pass{race}."
+
+
+def full(rows, races, versions):
+    """`results.md`: every table."""
+    parts = ["# Clients verified", ""]
     for name, title in TITLES.items():
         here = [row for row in rows if row.deployment == name]
-        if not here:
-            continue
-        parts.append(f"**{title}**\n")
-        parts.append("| " + " | ".join(HEAD) + " |")
-        parts.append("|" + "---|" * len(HEAD))
-        parts += ["| " + " | ".join(cells(row)) + " |" for row in here]
-        if name in races:
-            parts.append(f"\n64 parallel redemptions of one code: {races[name]}.")
-        parts.append("")
-    reasons = {
-        (row.client.name, step, result.removeprefix("n/a: "))
-        for row in rows
-        for step, result in row.results.items()
-        if result.startswith("n/a")
-    }
-    if reasons:
-        parts.append("Not applicable:\n")
-        parts += [f"- {name}, {step}: {why}." for name, step, why in sorted(reasons)]
-        parts.append("")
-    parts.append(f"With {versions}. Reproduce: `tests/clients/run`.\n")
-    return "\n".join(parts)
+        if here:
+            parts += [f"## {title}", "", *table(here), "", counted(name, rows, races), ""]
+    parts += [*reasons(rows)[1:], "", f"With {versions}."]
+    return "\n".join(parts) + "\n"
 
 
-def write(report, readme):
-    (HERE / "results.md").write_text(report)
+def summary(rows, races, versions):
+    """README: the table of one process, and a sentence for each other deployment."""
+    single = [row for row in rows if row.deployment == "single"]
+    parts = [*table(single), *reasons(single), ""]
+    parts += [f"- {counted(name, rows, races)}" for name in TITLES]
+    parts += ["", f"With {versions}. Reproduce: `tests/clients/run`."]
+    return "\n".join(parts) + "\n"
+
+
+def write(rows, races, versions, readme):
+    (HERE / "results.md").write_text(full(rows, races, versions))
     if readme:
         file = PROJECT / "README.md"
-        old = file.read_text()
-        block = f"{BEGIN}\n{report}{END}"
-        new, count = re.subn(f"{BEGIN}.*?{END}", lambda _: block, old, flags=re.DOTALL)
+        block = f"{BEGIN}\n{summary(rows, races, versions)}{END}"
+        new, count = re.subn(
+            f"{BEGIN}.*?{END}", lambda _: block, file.read_text(), flags=re.DOTALL
+        )
         if count != 1:
-            raise SystemExit(f"error: README.md has no `{BEGIN}` … `{END}`")
+            raise Failed(f"README.md has no `{BEGIN}` … `{END}`")
         file.write_text(new)

@@ -67,6 +67,7 @@ class Driver:
             "BROWSER": str(Path(__file__).parent / "open_url.py"),
             "NO_COLOR": "1",
             "HOME": case["state"],
+            "TMPDIR": case["state"],
         }
         return cls(processes, await processes.start(owner, words, env=env, pipes=True))
 

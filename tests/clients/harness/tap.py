@@ -13,6 +13,9 @@ from urllib.parse import parse_qsl, urlsplit
 from .wire import pieces, read_body, read_head, unchunk
 
 
+SECRETS = ("access_token", "refresh_token", "client_secret", "code", "code_verifier")
+
+
 @dataclass
 class Exchange:
     """One request and its answer."""
@@ -26,6 +29,8 @@ class Exchange:
     basic: str | None
     status: int = 0
     challenge: str = ""
+    served_by: str = ""
+    location: str = ""
     answer: dict = field(default_factory=dict)
     time: float = field(default_factory=time.time)
 
@@ -56,6 +61,24 @@ class Tap:
     def of(self, owner, since=0.0):
         return [one for one in self.exchanges if one.owner == owner and one.time >= since]
 
+    def secrets(self):
+        """Every secret that passed, with its kind."""
+        seen = set()
+        for one in self.exchanges:
+            query = dict(parse_qsl(urlsplit(one.location).query))
+            held = {**one.form, **one.answer, "access_token": one.bearer, "authorization": one.basic}
+            held |= {f"{name} of an answer": one.answer.get(name) for name in SECRETS}
+            held |= {f"{name} of a redirect": query.get(name) for name in ("code", "state")}
+            held |= {f"{name} of a request": one.query.get(name) for name in ("code", "state")}
+            seen |= {
+                (name, value)
+                for name, value in held.items()
+                if isinstance(value, str)
+                and len(value) >= 16
+                and any(name.startswith(word) for word in (*SECRETS, "state", "authorization"))
+            }
+        return seen
+
     async def _serve(self, reader, writer):
         self._streams.add(asyncio.current_task())
         connection = None
@@ -72,7 +95,8 @@ class Tap:
                 already, over = await self._answer(exchange, connection[0], reader, writer)
                 if over:
                     break
-        except (ConnectionError, asyncio.IncompleteReadError, ValueError):
+        except (ConnectionError, asyncio.IncompleteReadError, ValueError, asyncio.CancelledError):
+            # The connection is over; cancelled, the run is, and this task ends with it.
             pass
         finally:
             self._streams.discard(asyncio.current_task())
@@ -91,6 +115,8 @@ class Tap:
                 break
         exchange.status = int(head.words[1])
         exchange.challenge = head.get("www-authenticate") or ""
+        exchange.served_by = head.get("x-served-by") or ""
+        exchange.location = head.get("location") or ""
         self.exchanges.append(exchange)
         keep = exchange.path in ("/token", "/register")
         silent = exchange.method == "HEAD" or exchange.status in (204, 304)

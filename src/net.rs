@@ -84,6 +84,19 @@ fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, ClientError
         .map_err(|error| ClientError::Build(failure::innermost(&error)))
 }
 
+/// Runs an exchange within its time, and measures it.
+async fn timed<T>(
+    peer: &'static str,
+    total: Duration,
+    exchange: impl Future<Output = T>,
+) -> Result<T, tokio::time::error::Elapsed> {
+    let start = tokio::time::Instant::now();
+    let outcome = tokio::time::timeout(total, exchange).await;
+    metrics::histogram!("mcp_oauth_http_client_request_duration_seconds", "peer" => peer)
+        .record(start.elapsed().as_secs_f64());
+    outcome
+}
+
 /// Whether a URL's host is this computer by its spelling: a loopback address, or `localhost`.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {

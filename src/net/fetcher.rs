@@ -163,7 +163,7 @@ impl GuardedFetcher {
                 body: read::body(response, limits.max_body).await?.to_vec(),
             })
         };
-        tokio::time::timeout(limits.total, fetch)
+        super::timed("client", limits.total, fetch)
             .await
             .unwrap_or(Err(Failure::Timeout.into()))
     }

@@ -92,7 +92,7 @@ impl TrustedClient {
         if !is_confidential(request.url()) {
             return Err(Failure::NotConfidential);
         }
-        tokio::time::timeout(self.options.total, self.complete(request))
+        super::timed("upstream", self.options.total, self.complete(request))
             .await
             .unwrap_or(Err(Failure::Timeout))
     }

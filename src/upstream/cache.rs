@@ -57,7 +57,12 @@ impl<T> Cached<T> {
         if let Some(value) = self.younger_than(FRESH) {
             return Ok(value);
         }
-        let _one_at_a_time = self.fetching.lock().await;
+        let _one_at_a_time = match (self.fetching.try_lock(), self.younger_than(STALE)) {
+            (Ok(guard), _) => guard,
+            // Somebody is looking already: what is at hand will do.
+            (Err(_), Some(value)) => return Ok(value),
+            (Err(_), None) => self.fetching.lock().await,
+        };
         if let Some(value) = self.younger_than(FRESH) {
             return Ok(value);
         }

@@ -20,7 +20,9 @@ use crate::listen;
 use crate::net::{
     ClientError, FetcherOptions, Guard, GuardedFetcher, TrustedClient, TrustedOptions,
 };
-use crate::oauth::names::{InstanceId, Secret, UpstreamName};
+#[cfg(feature = "redis")]
+use crate::oauth::names::Secret;
+use crate::oauth::names::{InstanceId, UpstreamName};
 use crate::oauth::resource::{Carries, ResourceRule, Resources};
 use crate::replay::memory::MemoryStore;
 #[cfg(feature = "redis")]
@@ -257,6 +259,13 @@ impl fmt::Debug for Server {
     }
 }
 
+#[cfg_attr(
+    not(feature = "redis"),
+    expect(
+        clippy::unused_async,
+        reason = "only a Redis store has to be waited for"
+    )
+)]
 async fn store(
     config: &Config,
     clock: &Arc<dyn Clock>,
@@ -265,8 +274,15 @@ async fn store(
     let memory = match &config.replay.store {
         StoreKind::Memory => MemoryStore::new(capacity, Arc::clone(clock)),
         StoreKind::Upstream => MemoryStore::among_others(capacity, Arc::clone(clock)),
+        #[cfg(feature = "redis")]
         StoreKind::Redis { url, prefix } => {
             return redis(url.clone(), prefix.clone(), config, clock).await;
+        }
+        #[cfg(not(feature = "redis"))]
+        StoreKind::Redis { .. } => {
+            return Err(StartError::Store(
+                "this build has no Redis; build it with the feature `redis`".into(),
+            ));
         }
     };
     let memory = Arc::new(memory);
@@ -291,18 +307,6 @@ async fn redis(
     store
         .map(|store| Arc::new(store) as _)
         .map_err(|error| StartError::Store(error.to_string()))
-}
-
-#[cfg(not(feature = "redis"))]
-async fn redis(
-    _url: Secret,
-    _prefix: String,
-    _config: &Config,
-    _clock: &Arc<dyn Clock>,
-) -> Result<Arc<dyn ReplayStore>, StartError> {
-    Err(StartError::Store(
-        "this build has no Redis; build it with the feature `redis`".into(),
-    ))
 }
 
 fn upstreams(

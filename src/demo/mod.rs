@@ -10,8 +10,7 @@
 //! backend             an MCP server, both eras       invitation   how to add it to a client
 //! ```
 //!
-//! The server itself is the real one, with a configuration as an operator would write it
-//! ([`configuration`]). Refuses to listen anywhere but on this computer, since everybody can be
+//! The server itself is the real one, with a configuration as an operator would write it. Refuses to listen anywhere but on this computer, since everybody can be
 //! Alice here.
 
 pub mod backend;

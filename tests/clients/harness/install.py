@@ -17,7 +17,7 @@ DEBIAN = {"nginx": "nginx-light", "chromium": "chromium"}
 
 
 def cache():
-    kept = os.environ.get("MCP_OAUTH_CACHE")
+    kept = os.environ.get("CI_CACHE")
     return Path(kept) if kept else Path.home() / ".cache" / "mcp-oauth-ci"
 
 

@@ -108,7 +108,7 @@ class Processes:
 
 def environment(own, mark):
     """Ours, without what the server would take for its configuration (the gate's
-    `MCP_OAUTH_CACHE`, a `PORT`), and with loopback exempt from proxies."""
+    `CI_CACHE`, a `PORT`), and with loopback exempt from proxies."""
     kept = {
         name: value
         for name, value in os.environ.items()

@@ -27,6 +27,7 @@ mod api {
     mod seal_keys;
     mod seal_samples;
     mod seal_vectors;
+    mod several;
     mod sign_in;
     mod support;
     mod upstream;

@@ -8,12 +8,13 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use mcp_oauth::config::{self, Config};
 use mcp_oauth::entropy;
 use mcp_oauth::http::{App, AppParts, routes};
-use mcp_oauth::oauth::names::InstanceId;
+use mcp_oauth::oauth::names::{InstanceId, UpstreamName};
 use mcp_oauth::replay::memory::MemoryStore;
 use mcp_oauth::replay::{ReplayStore, Revocations};
 use mcp_oauth::seal::{KeyState, Keyring, Keys, RootKey};
 use mcp_oauth::server;
 use mcp_oauth::time::{Clock, ManualClock, Timestamp};
+use mcp_oauth::upstream::Upstream;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -178,6 +179,30 @@ impl World {
         }
     }
 
+    /// The same keys, clock and store, with another configuration and other upstreams.
+    pub(crate) fn rebuilt(
+        self,
+        config: Arc<Config>,
+        upstreams: impl IntoIterator<Item = (UpstreamName, Arc<dyn Upstream>)>,
+    ) -> Self {
+        let app = Arc::new(App::new(AppParts {
+            resources: server::resources(&config),
+            config,
+            keys: Arc::clone(&self.app.keys),
+            clock: Arc::clone(&self.app.clock),
+            replay: Arc::clone(&self.app.replay),
+            revocations: Arc::clone(&self.app.revocations),
+            upstreams: upstreams.into_iter().collect(),
+            instance: InstanceId::random(&mut entropy::rng()),
+            fetcher: Arc::clone(&self.web) as _,
+        }));
+        Self {
+            router: routes::router(&app),
+            app,
+            ..self
+        }
+    }
+
     /// Sends a request.
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();
@@ -206,8 +231,7 @@ impl World {
     }
 }
 
-fn upstream_name(stub: &Stub) -> mcp_oauth::oauth::names::UpstreamName {
-    use mcp_oauth::upstream::Upstream as _;
+fn upstream_name(stub: &Stub) -> UpstreamName {
     stub.profile().name.clone()
 }
 

@@ -76,12 +76,31 @@ async fn superseded_token_after_the_grace_ends_the_grant() {
     );
 }
 
+// TR4: a slow process of an honest client, overtaken by another one that refreshed twice.
 #[tokio::test]
-async fn older_token_ends_the_grant_even_within_the_grace() {
+async fn older_token_within_its_own_grace_is_refused_and_ends_nothing() {
     let world = World::new();
     let (client, tokens) = login(&world).await;
     let second = Tokens::of(&client.refresh(&world, &tokens.refresh).await);
     let third = Tokens::of(&client.refresh(&world, &second.refresh).await);
+    let overtaken = client.refresh(&world, &tokens.refresh).await;
+    assert_eq!(
+        (overtaken.status.as_u16(), overtaken.error().as_str()),
+        (400, "invalid_grant")
+    );
+    assert_eq!(client.refresh(&world, &third.refresh).await.status, 200);
+    assert_eq!(world.upstream.counts().refreshes, 3);
+}
+
+// TR3
+#[tokio::test]
+async fn older_token_after_its_own_grace_ends_the_grant() {
+    let world = World::new();
+    let (client, tokens) = login(&world).await;
+    let second = Tokens::of(&client.refresh(&world, &tokens.refresh).await);
+    world.clock.advance(Duration::from_secs(119));
+    let third = Tokens::of(&client.refresh(&world, &second.refresh).await);
+    world.clock.advance(Duration::from_secs(2));
     assert_eq!(
         client.refresh(&world, &tokens.refresh).await.error(),
         "invalid_grant"

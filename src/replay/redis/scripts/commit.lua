@@ -5,7 +5,7 @@ local lease, generation, token, grace = ARGV[1], tonumber(ARGV[2]), ARGV[3], ton
 local time = now()
 
 if redis.call('EXISTS', mark) == 1 then return { 'revoked' } end
-local known = redis.call('HMGET', record, 'g', 'c', 'l', 'lq')
+local known = redis.call('HMGET', record, 'g', 'c', 'l', 'lq', 'pg', 'p', 't', 'e', 'o')
 if not known[1] then return { 'lost' } end
 local current = tonumber(known[1])
 -- The answer to this very commit was lost.
@@ -13,8 +13,22 @@ if current == generation and known[2] == token then return { 'committed' } end
 -- A lease past its time is still held until another takes it.
 if known[3] ~= lease or generation <= current then return { 'lost' } end
 
+-- What stays known of the tokens before: four at most, each through its own grace.
+local older = {}
+local function keep(older_generation, older_token, since, ends)
+  if tonumber(ends) > time then
+    table.insert(older, table.concat({ older_generation, older_token, since, ends }, ' '))
+  end
+end
+for older_generation, older_token, since, ends in each_older(known[9]) do
+  keep(older_generation, older_token, since, ends)
+end
+if known[5] then keep(known[5], known[6], known[7], known[8]) end
+if #older > 4 then table.remove(older, 1) end
+
 redis.call('HSET', record, 'g', ARGV[2], 'c', token, 'pg', known[1], 'p', known[2],
-  't', digits(time), 'e', digits(time + grace), 'q', known[4], 'u', '0')
+  't', digits(time), 'e', digits(time + grace), 'q', known[4], 'u', '0',
+  'o', table.concat(older, ';'))
 redis.call('HDEL', record, 'l', 'le', 'lq')
 if grace > 0 then
   redis.call('SET', memo, ARGV[4], 'PX', ARGV[5])

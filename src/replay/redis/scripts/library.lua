@@ -19,6 +19,12 @@ local function spend(key, by, ttl)
   return true
 end
 
+-- The tokens before the previous one, as `o` of a record has them: generation, token, when it was
+-- superseded, end of its grace.
+local function each_older(text)
+  return string.gmatch(text or '', '(%d+) (%S+) (%d+) (%d+)')
+end
+
 -- Lets a key live for at least so long.
 local function extend(key, ttl)
   if redis.call('PTTL', key) < tonumber(ttl) then redis.call('PEXPIRE', key, ttl) end

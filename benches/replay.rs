@@ -1,4 +1,5 @@
-//! The replay store in memory: time of its operations, and bytes of a claim at a million.
+//! The replay store in memory: time of its operations, and bytes of a claim and of a grant at a
+//! million each (F26, F27).
 //!
 //! `cargo bench --bench replay`; the bytes are printed first, as resident memory.
 
@@ -69,6 +70,24 @@ fn print_bytes_of_a_claim() -> MemoryStore {
         );
     }
     store
+}
+
+/// A million grants, each refreshed once; their answers are over.
+#[expect(clippy::print_stdout, reason = "the figure is what the bench is for")]
+fn print_bytes_of_a_grant() {
+    let store = store(2 * MILLION);
+    let mut rng = entropy::rng();
+    let before = resident();
+    for _ in 0..MILLION {
+        let token = |it: u64| TokenHash::of(&it.to_string());
+        let (attempt, rotation) = rotation(GrantId::random(&mut rng), 0, token(0), token(1));
+        assert!(now(store.begin_refresh(attempt)).is_ok());
+        assert!(now(store.commit_refresh(rotation)).is_ok());
+    }
+    if let (Some(before), Some(after)) = (before, resident()) {
+        let each = (after - before) / MILLION as u64;
+        println!("grant: {each} bytes each at 1,000,000, refreshed once (resident)");
+    }
 }
 
 fn claims(criterion: &mut Criterion) {
@@ -177,6 +196,7 @@ fn revocations(criterion: &mut Criterion) {
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
+    print_bytes_of_a_grant();
     claims(&mut criterion);
     refreshes(&mut criterion);
     revocations(&mut criterion);

@@ -65,6 +65,11 @@ pub mod redis;
 mod revocations;
 mod revoked;
 mod shards;
+mod sync;
+
+#[cfg(test)]
+#[cfg(feature = "interleavings")]
+mod interleavings;
 
 pub use revocations::Revocations;
 

@@ -4,7 +4,7 @@
 --
 -- The record: g and c the current generation and token; pg and p the previous ones, t when they
 -- were superseded, e the end of their grace, q their request, u how often they were answered again;
--- o the tokens before that, each through its own grace;
+-- o0 to o3 the tokens before that, each through its own grace;
 -- l, le, lq the lease, its end and its request.
 
 local mark, record, memo = KEYS[1], KEYS[2], KEYS[3]
@@ -14,7 +14,7 @@ local time = now()
 
 if redis.call('EXISTS', mark) == 1 then return { 'revoked' } end
 local known = redis.call('HMGET', record, 'g', 'c', 'l', 'le', 'pg', 'p', 't', 'e', 'q', 'u',
-  'o')
+  older_field(generation))
 local current = known[1] and tonumber(known[1])
 local is_current = current == generation and known[2] == token
 if is_current and known[3] == lease then return { 'lead' } end
@@ -35,7 +35,7 @@ local function ended(why)
 end
 
 if not current or generation > current then
-  redis.call('HDEL', record, 'pg', 'p', 't', 'e', 'q', 'u', 'o')
+  redis.call('HDEL', record, 'pg', 'p', 't', 'e', 'q', 'u', 'o0', 'o1', 'o2', 'o3')
   redis.call('DEL', memo)
   redis.call('HSET', record, 'g', ARGV[2], 'c', token)
   return lead()
@@ -47,14 +47,11 @@ if generation == current then
 end
 if not known[5] then return ended('reuse') end
 if tonumber(known[5]) ~= generation then
-  for older, older_token, since, ends in each_older(known[11]) do
-    local in_grace = time < math.min(tonumber(ends), tonumber(since) + grace)
-    if tonumber(older) == generation and in_grace then
-      if older_token ~= token then return ended('fork') end
-      return { 'superseded' }
-    end
-  end
-  return ended('reuse')
+  local older, older_token, since, ends = older_parts(known[11])
+  if not older or tonumber(older) ~= generation then return ended('reuse') end
+  if time >= math.min(tonumber(ends), tonumber(since) + grace) then return ended('reuse') end
+  if older_token ~= token then return ended('fork') end
+  return { 'superseded' }
 end
 if known[6] ~= token then return ended('fork') end
 if time >= math.min(tonumber(known[8]), tonumber(known[7]) + grace) then return ended('reuse') end

@@ -124,14 +124,19 @@ class Client:
             self.ledger.mint(None, answer)
         return answer
 
-    async def call(self, access):
+    async def revoke(self, token):
+        return await post(self.deployment.port, "/revoke", {"token": token, "client_id": self.id})
+
+    async def call(self, access, port=None):
         fields = [
             ("authorization", f"Bearer {access}"),
             ("content-type", "application/json"),
             ("accept", "application/json, text/event-stream"),
         ]
         body = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
-        answer = await self.ask("POST", "/mcp", fields=fields, body=body)
+        host = f"127.0.0.1:{self.deployment.port}"
+        port = port or self.deployment.port
+        answer = await send(port, "POST", "/mcp", host=host, fields=fields, body=body)
         self.ledger.accepted += answer.status == 200
         return answer
 

@@ -15,7 +15,7 @@ def mark(row):
 
 def order(row):
     letters, number = re.fullmatch(r"([A-Z]+)(\d+)", row.id).groups()
-    return letters != "TC", int(number)
+    return ("TC", "F", "V").index(letters), int(number)
 
 
 def text(rows):

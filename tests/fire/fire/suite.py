@@ -86,6 +86,7 @@ async def with_a_store(rig):
     yield await scenarios.one_code(three, size.rounds)
     for row in await scenarios.parallel_refresh(three, size.families, size.rotations, store):
         yield row
+    yield await scenarios.revocation(three, 2)
     yield await scenarios.killed_replica(three, size.workers, size.load)
     yield await scenarios.rolling_restart(three, size.workers)
     yield await scenarios.troubled_store(three, line, size.away, 0)
@@ -101,6 +102,7 @@ async def with_other_stores(rig):
     yield await scenarios.one_code(one, size.rounds)
     for row in await scenarios.parallel_refresh(one, size.families, size.rotations, None):
         yield row
+    yield await scenarios.revocation(one, 2)
     yield await scenarios.restarted_process(one, 10)
     three = await rig.deployment("upstream", "upstream")
     yield await scenarios.one_code(three, size.rounds)

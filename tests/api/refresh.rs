@@ -92,6 +92,30 @@ async fn older_token_within_its_own_grace_is_refused_and_ends_nothing() {
     assert_eq!(world.upstream.counts().refreshes, 3);
 }
 
+// TR4: the same while it waits for its turn: the client has newer tokens, and keeps them.
+#[tokio::test(start_paused = true)]
+async fn waiting_request_that_is_overtaken_is_told_to_come_back() {
+    let world = World::new();
+    let (client, tokens) = login(&world).await;
+    // The waiting request looks every 40 ms: what follows falls between two looks.
+    world.upstream.mood(Mood::Slow(Duration::from_millis(500)));
+    let leading = async {
+        let second = Tokens::of(&client.refresh(&world, &tokens.refresh).await);
+        world.upstream.mood(Mood::Well);
+        Tokens::of(&client.refresh(&world, &second.refresh).await)
+    };
+    let waiting = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        client.refresh(&world, &tokens.refresh).await
+    };
+    let (third, overtaken) = futures_util::future::join(leading, waiting).await;
+    assert_eq!(
+        (overtaken.status.as_u16(), overtaken.error().as_str()),
+        (503, "temporarily_unavailable")
+    );
+    assert_eq!(client.refresh(&world, &third.refresh).await.status, 200);
+}
+
 // TR3
 #[tokio::test]
 async fn older_token_after_its_own_grace_ends_the_grant() {

@@ -143,7 +143,7 @@ async def packages(processes):
 
 def arguments():
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
-    parser.add_argument("--long", action="store_true", help="larger numbers, about half an hour")
+    parser.add_argument("--long", action="store_true", help="larger numbers, about ten minutes")
     parser.add_argument("--binary", metavar="PATH", help="the server; otherwise it is built")
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/faults.md")
     return parser.parse_args()

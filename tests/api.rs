@@ -11,6 +11,7 @@ mod api {
     mod consent;
     mod demo;
     mod documents;
+    mod foreign;
     mod gateway;
     mod limits;
     mod metadata;
@@ -29,6 +30,7 @@ mod api {
     mod seal_vectors;
     mod several;
     mod sign_in;
+    mod store_trouble;
     mod support;
     mod upstream;
     mod wire;

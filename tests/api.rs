@@ -10,6 +10,7 @@ mod api {
     mod config;
     mod consent;
     mod demo;
+    mod doctor;
     mod documents;
     mod gateway;
     mod limits;
@@ -29,6 +30,7 @@ mod api {
     mod seal_vectors;
     mod sign_in;
     mod support;
+    mod tls;
     mod upstream;
     mod wire;
 }

@@ -156,15 +156,7 @@ impl Server {
             &mut entropy::rng(),
         )?);
         tokio::spawn(Arc::clone(&keys).watch());
-        let tls = config
-            .tls
-            .as_ref()
-            .map(Tls::load)
-            .transpose()?
-            .map(Arc::new);
-        if let Some(tls) = &tls {
-            tokio::spawn(Arc::clone(tls).watch());
-        }
+        let tls = followed_certificate(&config)?;
         let replay = store(&config, &clock).await?;
         let revocations = Arc::new(Revocations::new(
             config.revocation.clone(),
@@ -286,6 +278,16 @@ impl fmt::Debug for Server {
             .field("app", &self.app)
             .finish_non_exhaustive()
     }
+}
+
+/// The certificate of `[tls]`, kept up to date from here on.
+fn followed_certificate(config: &Config) -> Result<Option<Arc<Tls>>, TlsError> {
+    let tls = config.tls.as_ref().map(Tls::load).transpose()?;
+    let tls = tls.map(Arc::new);
+    if let Some(tls) = &tls {
+        tokio::spawn(Arc::clone(tls).watch());
+    }
+    Ok(tls)
 }
 
 /// Browsers come back over https only, since it is we who end it (RFC 6797 §6.1).

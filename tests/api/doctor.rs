@@ -324,7 +324,7 @@ async fn proxy_that_hides_a_document_is_told() {
         .start(|app| {
             proxy(app, |request| {
                 let hidden = request.uri().path() == "/.well-known/oauth-protected-resource/mcp";
-                hidden.then(|| async { StatusCode::NOT_FOUND.into_response() })
+                hidden.then_some(async { StatusCode::NOT_FOUND.into_response() })
             })
         })
         .await;
@@ -344,8 +344,9 @@ async fn proxy_that_redirects_slashes_is_told() {
         .start(|app| {
             proxy(app, |request| {
                 let slashed = request.uri().path() == "/mcp/";
-                slashed
-                    .then(|| async { axum::response::Redirect::permanent("/mcp").into_response() })
+                slashed.then_some(async {
+                    axum::response::Redirect::permanent("/mcp").into_response()
+                })
             })
         })
         .await;
@@ -401,7 +402,9 @@ async fn proxy_with_small_header_buffers_is_told() {
                     .map(http::HeaderValue::len)
                     .sum::<usize>();
                 let large = bytes > 4_096;
-                large.then(|| async { StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response() })
+                large.then_some(async {
+                    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response()
+                })
             })
         })
         .await;

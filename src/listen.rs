@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service as _, service_fn};
 
 use crate::gateway::stall::{PATIENCE, Stalled};
+use crate::tls::{Connection, Tls};
 
 /// Connections that are open at once.
 pub const MAX_CONNECTIONS: usize = 10_000;
@@ -41,6 +42,7 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    tls: Option<Arc<Tls>>,
     stop: CancellationToken,
     deadline: CancellationToken,
 ) {
@@ -56,11 +58,15 @@ pub async fn serve(
             Ok((stream, peer, permit)) => {
                 // An answer that is ready must not wait for another packet.
                 let _ = stream.set_nodelay(true);
-                let io = TokioIo::new(Stalled::new(stream, PATIENCE));
+                let stream = Stalled::new(stream, PATIENCE);
                 let service = TowerToHyperService::new(service(router.clone(), peer));
-                let connection = builder.serve_connection(io, service).into_owned();
-                let connection = graceful.watch(connection);
-                let deadline = deadline.clone();
+                let (builder, tls) = (builder.clone(), tls.clone());
+                let (watcher, deadline) = (graceful.watcher(), deadline.clone());
+                let connection = async move {
+                    let stream = Connection::begin(tls.as_deref(), stream).await.ok()?;
+                    let connection = builder.serve_connection(TokioIo::new(stream), service);
+                    watcher.watch(connection.into_owned()).await.ok()
+                };
                 tokio::spawn(async move {
                     let _permit = permit;
                     tokio::select! {

@@ -10,6 +10,7 @@ mod api {
     mod config;
     mod consent;
     mod demo;
+    mod doctor;
     mod documents;
     mod foreign;
     mod gateway;
@@ -32,6 +33,7 @@ mod api {
     mod sign_in;
     mod store_trouble;
     mod support;
+    mod tls;
     mod upstream;
     mod wire;
 }

@@ -107,14 +107,18 @@ function while_running(tool) {
     tool('test_streaming_elicitation', NOTHING, () => said(text('nothing to ask')));
 }
 
+// Questions go out on the stream of the call that asks them. The SDK's shorthands use the GET stream,
+// and what is asked before a client has opened that is lost.
 function asking(tool) {
     tool('test_sampling', strings('prompt'), async ({ prompt }, context) => {
         const messages = [{ role: 'user', content: text(prompt) }];
-        const answer = await context.mcpReq.requestSampling({ messages, maxTokens: 100 });
+        const params = { messages, maxTokens: 100 };
+        const answer = await context.mcpReq.send({ method: 'sampling/createMessage', params });
         return said(text(`LLM response: ${answer.content.text}`));
     });
     const elicit = async (context, message, requestedSchema, begin) => {
-        const { action, content } = await context.mcpReq.elicitInput({ message, requestedSchema });
+        const params = { message, requestedSchema };
+        const { action, content } = await context.mcpReq.send({ method: 'elicitation/create', params });
         return said(text(`${begin} action=${action}, content=${JSON.stringify(content)}`));
     };
     const person = {

@@ -25,7 +25,7 @@ class Client:
 
 
 MCP = (("/mcp", OLD), ("/forwarded", NEW))
-BOTH = (("/mcp", OLD), ("/forwarded", NEW), ("/plain", NEW))
+BOTH = (("/mcp", OLD), ("/forwarded", NEW), ("/plain", NEW), ("/canaille", NEW))
 BY_HAND = (("/mcp", OLD), ("/plain", OLD))
 NO_PROCESS = "each command is a process of its own"
 

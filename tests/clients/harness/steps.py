@@ -26,8 +26,9 @@ STEPS = (
     "revoke",
 )
 # Who the providers say it is.
-SUBJECTS = {"oidc": "oidc:alice", "plain": "plain:583231"}
-EMAILS = {"oidc": "alice@example.com", "plain": "octocat@example.com"}
+SUBJECTS = {"oidc": "oidc:alice", "plain": "plain:583231", "canaille": "canaille:carol"}
+# Canaille does not say that an address is verified, so it is not passed on.
+EMAILS = {"oidc": "alice@example.com", "plain": "octocat@example.com", "canaille": None}
 
 
 class Missed(Exception):

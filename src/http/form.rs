@@ -56,7 +56,11 @@ pub(super) async fn read_body(body: Body, cap: usize) -> Result<Bytes, Response>
     let Ok(read) = tokio::time::timeout(PATIENCE, to_bytes(body, cap)).await else {
         let status = StatusCode::REQUEST_TIMEOUT;
         let code = ErrorCode::InvalidRequest;
-        return Err(respond::error(code, status, "the body did not arrive in time"));
+        return Err(respond::error(
+            code,
+            status,
+            "the body did not arrive in time",
+        ));
     };
     read.map_err(|_| {
         let status = StatusCode::PAYLOAD_TOO_LARGE;

@@ -61,9 +61,10 @@ async fn rest(mut socket: TcpStream) -> String {
 }
 
 fn plain() -> Router {
-    Router::new()
-        .route("/", get(|| async { "fine" }))
-        .route("/", post(|body: String| async move { body.len().to_string() }))
+    Router::new().route("/", get(|| async { "fine" })).route(
+        "/",
+        post(|body: String| async move { body.len().to_string() }),
+    )
 }
 
 const HEAD: &str = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
@@ -136,7 +137,11 @@ async fn head_that_never_ends_is_cut_after_ten_seconds() {
     let begun = Instant::now();
     let mut slow = Vec::new();
     for _ in 0..50 {
-        slow.push(server.connect("GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ").await);
+        slow.push(
+            server
+                .connect("GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ")
+                .await,
+        );
     }
     // Nobody else waits for them.
     let honest = server.raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
@@ -171,7 +176,9 @@ async fn heads_over_the_bounds_are_431() {
     let answer = server.raw(format!("{HEAD}{fits}\r\n")).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     let long = format!("{HEAD}X-Long: {}\r\n\r\n", "a".repeat(33 * 1024));
-    let many = (0..101).map(|n| format!("X-{n}: 1\r\n")).collect::<String>();
+    let many = (0..101)
+        .map(|n| format!("X-{n}: 1\r\n"))
+        .collect::<String>();
     for head in [long, format!("{HEAD}{many}\r\n")] {
         let answer = server.raw(head).await;
         assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
@@ -268,7 +275,10 @@ async fn floods_of_http2_frames_end_the_connection() {
     }
     // Each of these is answered, and costs no more than its answer.
     for (name, frames) in [
-        ("PING", &(|_| frame(PING, 0, 0, &[0; 8])) as &dyn Fn(u32) -> Vec<u8>),
+        (
+            "PING",
+            &(|_| frame(PING, 0, 0, &[0; 8])) as &dyn Fn(u32) -> Vec<u8>,
+        ),
         ("SETTINGS", &settings),
     ] {
         flood(&server, preface(), frames).await;

@@ -286,3 +286,49 @@ async fn floods_of_http2_frames_end_the_connection() {
         assert!(server.raw(honest).await.ends_with("fine"), "{name}");
     }
 }
+
+// F21
+#[tokio::test]
+async fn process_without_descriptors_says_so_once_and_recovers() {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let home = tempfile::tempdir().unwrap();
+    let log = std::fs::File::create(home.path().join("log")).unwrap();
+    let script = format!(
+        "ulimit -n 64; exec {} demo --listen {address}",
+        env!("CARGO_BIN_EXE_mcp-oauth")
+    );
+    let mut process = tokio::process::Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(&home)
+        .stdin(std::process::Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut held = Vec::new();
+    let said = || {
+        let text = std::fs::read_to_string(home.path().join("log")).unwrap();
+        text.matches("no connection was accepted").count()
+    };
+    let filling = async {
+        while said() == 0 {
+            match TcpStream::connect(address).await {
+                Ok(socket) => held.push(socket),
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON * 3, filling).await.unwrap();
+    held.clear();
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let answer = tokio::time::timeout(SOON, rest(socket)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(said(), 1);
+    process.kill().await.unwrap();
+}

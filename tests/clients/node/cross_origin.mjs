@@ -2,6 +2,7 @@
 // Every header that it reads or sends is one that CORS had to allow.
 
 import { createServer } from 'node:http';
+import { dirname } from 'node:path';
 
 import { chromium } from 'playwright-core';
 
@@ -18,6 +19,8 @@ const browser = await chromium.launch({
     executablePath: theCase.chromium,
     args: ['--no-sandbox', '--disable-dev-shm-usage'],
     timeout: 30_000,
+    // A socket's path may have 107 characters, and the case's own folder has too many of them.
+    env: { ...process.env, TMPDIR: dirname(dirname(theCase.state)) },
 });
 const page = await browser.newPage();
 page.setDefaultTimeout(20_000);

@@ -13,12 +13,15 @@ from .processes import Failed, answers
 from .tap import Tap
 
 ACCESS_TTL = 30
+# Lists tools for everybody; whoever calls one must sign in, and it is the backend that says so.
+OPTIONAL = "/optional"
 RESOURCES = {
     # path: upstream, what is forwarded
     "/mcp": ("oidc", ["identity"]),
     "/forwarded": ("oidc", ["identity", "access_token"]),
     "/plain": ("plain", ["identity", "authorization"]),
     "/canaille": ("canaille", ["identity"]),
+    OPTIONAL: ("oidc", ["identity"]),
 }
 
 
@@ -115,7 +118,9 @@ class Deployment:
 
     def _configuration(self, shared, port, home):
         resources = "\n".join(
-            f'[[resources]]\npath = "{path}"\nbackend = "{shared.backend}/mcp"\n'
+            f'[[resources]]\npath = "{path}"\n'
+            f'backend = "{shared.backend}{OPTIONAL if path == OPTIONAL else "/mcp"}"\n'
+            f'auth = "{"optional" if path == OPTIONAL else "required"}"\n'
             f'upstream = "{upstream}"\nforward = {forward}\n'
             for path, (upstream, forward) in RESOURCES.items()
         ).replace("'", '"')

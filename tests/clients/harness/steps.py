@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 
 from . import clients
 from .clients import NEW
-from .deployment import RESOURCES, free_port
+from .deployment import OPTIONAL, RESOURCES, free_port
 
 STEPS = (
     "discovery",
@@ -194,6 +194,11 @@ class Walk:
         return outcome
 
     def _discovered(self):
+        if self._path == OPTIONAL:
+            self._one(
+                "an answer without a token",
+                lambda e: e.path == OPTIONAL and e.status == 200 and not e.bearer,
+            )
         metadata = f"{self._deployment.tap.origin}/.well-known/oauth-protected-resource"
         self._one(
             "a 401 whose challenge names the metadata",

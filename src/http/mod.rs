@@ -20,6 +20,8 @@ use crate::upstream::Upstream;
 use documents::{Documents, Fetch};
 use limits::Limits;
 
+pub use self::pages::visitors;
+
 mod authorize;
 mod browser;
 mod callback;

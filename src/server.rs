@@ -18,6 +18,7 @@ use crate::entropy;
 use crate::gateway::host::{HostLayer, Hosts};
 use crate::gateway::{self, Gateway, GatewayError, GatewayParts, Patience, Stopping};
 use crate::http::documents::Fetch;
+use crate::http::visitors::Visitors;
 use crate::http::{App, AppParts, routes};
 use crate::listen;
 use crate::net::{
@@ -185,10 +186,7 @@ impl Server {
             instance: InstanceId::random(&mut entropy::rng()),
             fetcher,
         }));
-        let hosts = Hosts::new(&app.config.public_url);
-        let router = routes::router(&app)
-            .merge(gateway::router(Arc::new(gateway)))
-            .layer(HostLayer::new(hosts));
+        let router = front(&app, gateway);
         Ok(Self {
             app,
             router: if tls.is_some() {
@@ -297,6 +295,16 @@ fn secured(router: Router) -> Router {
         STRICT_TRANSPORT_SECURITY,
         year,
     ))
+}
+
+/// Everything that is served, as one router: the authorization server, the gateway behind it, and
+/// around both the check of the name and the pages for people who come to an address for programs.
+pub fn front(app: &Arc<App>, gateway: Gateway) -> Router {
+    let hosts = Hosts::new(&app.config.public_url);
+    routes::router(app)
+        .merge(gateway::router(Arc::new(gateway)))
+        .layer(HostLayer::new(hosts))
+        .layer(Visitors::new(Arc::clone(app), gateway::is_own))
 }
 
 #[cfg_attr(

@@ -6,6 +6,7 @@ mod api {
     mod callback;
     mod cli_keys;
     mod cli_providers;
+    mod clients;
     mod code;
     mod config;
     mod consent;
@@ -17,6 +18,7 @@ mod api {
     mod limits;
     mod metadata;
     mod net;
+    mod pages;
     mod refresh;
     mod replay;
     mod replay_model;

@@ -153,5 +153,15 @@ pub(crate) fn problem(status: StatusCode, error: &str, error_description: &str) 
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
+    response.extensions_mut().insert(Own);
     response
+}
+
+/// Marks an answer that is the gateway's own and not a backend's.
+#[derive(Clone, Copy, Debug)]
+struct Own;
+
+/// Whether an answer is the gateway's own refusal.
+pub fn is_own(response: &Response) -> bool {
+    response.extensions().get::<Own>().is_some()
 }

@@ -69,7 +69,11 @@ impl Hosts {
         problem(
             StatusCode::MISDIRECTED_REQUEST,
             "misdirected_request",
-            &format!("This server answers at {} only", self.issuer),
+            &format!(
+                "This server answers at {} only: use that address. If you run it, make public_url the \
+                 address that clients use, and let a proxy in front pass the Host header on",
+                self.issuer
+            ),
         )
     }
 }

@@ -18,7 +18,7 @@ use crate::oauth::client::{Client, ClientSource};
 use crate::oauth::error::Reason;
 use crate::oauth::names::ClientId;
 use crate::oauth::params::Params;
-use crate::oauth::redirect::RedirectKind;
+use crate::oauth::redirect::{MatchedRedirect, RedirectKind};
 use crate::oauth::resource::ResourceRule;
 
 /// Shows the consent page, or says what is wrong.
@@ -28,14 +28,15 @@ pub(super) async fn get(State(app): State<Arc<App>>, http: Request<Body>) -> Res
     if let Err(too_many) = app.limits.count(Endpoint::Authorize, address) {
         return pages::too_many(&app, &too_many);
     }
-    match request(&app, http.uri().query().unwrap_or_default()).await {
+    let query = http.uri().query().unwrap_or_default();
+    match request(&app, query).await {
         Ok((request, client)) => {
             count(Some(&client), "consent");
             consent_page(&app, request, &client, headers)
         }
         Err(error) => {
             count(None, "refused");
-            refuse(&app, &error)
+            refuse(&app, &error, query)
         }
     }
 }
@@ -65,15 +66,27 @@ async fn request(app: &App, query: &str) -> Result<(AuthorizationRequest, Client
     Ok((request, client))
 }
 
-fn refuse(app: &App, error: &AuthorizeError) -> Response {
+fn refuse(app: &App, error: &AuthorizeError, query: &str) -> Response {
     match error {
-        AuthorizeError::Render(reason) => pages::problem(app, reason, None),
+        AuthorizeError::Render(reason) => pages::unknown_app(app, reason, &asked(query)),
         AuthorizeError::Offer(reason, to) => pages::problem(app, reason, Some(to)),
         AuthorizeError::Redirect(reason, to) => {
             respond::log(reason);
             let issuer = &app.config.public_url.issuer;
             respond::see_other(&to.location(reason.code(), reason.description(), issuer))
         }
+    }
+}
+
+/// What the request says of its app, for the page that it gets instead of an answer.
+fn asked(query: &str) -> pages::Asked {
+    let Ok(params) = Params::parse(query.as_bytes()) else {
+        return pages::Asked::default();
+    };
+    let text = |name| params.get(name).map(str::to_owned);
+    pages::Asked {
+        client_id: text("client_id"),
+        redirect_uri: text("redirect_uri"),
     }
 }
 
@@ -104,7 +117,8 @@ fn consent_page(
         contact: app.contact(),
         client_name: client.name.as_deref().unwrap_or("An app without a name"),
         known_by: known_by(client),
-        redirect_host: redirect.host(),
+        redirect_host: shown(&redirect),
+        redirect_note: note(redirect.kind()),
         loopback: redirect.kind() != RedirectKind::Web,
         resource_name: resource_name(resource),
         resource_uri: resource.uri.as_str(),
@@ -114,6 +128,22 @@ fn consent_page(
         sealed: sealed.as_str(),
     };
     with_cookies(page.answer(), [cookie])
+}
+
+/// Where the answer goes, as a person reads it.
+fn shown(redirect: &MatchedRedirect) -> String {
+    match redirect.kind() {
+        RedirectKind::PrivateUse => format!("{}://", redirect.host()),
+        RedirectKind::Web | RedirectKind::Loopback => redirect.host().to_owned(),
+    }
+}
+
+const fn note(kind: RedirectKind) -> Option<&'static str> {
+    match kind {
+        RedirectKind::Web => None,
+        RedirectKind::Loopback => Some("a program on this computer"),
+        RedirectKind::PrivateUse => Some("the app on this computer that opens such links"),
+    }
 }
 
 fn known_by(client: &Client) -> KnownBy {

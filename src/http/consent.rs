@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::ORIGIN;
-use axum::http::{HeaderMap, Request};
+use axum::http::header::{ALLOW, ORIGIN};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::Response;
 
 use super::browser::{Browser, with_cookies};
@@ -42,6 +42,18 @@ pub(super) async fn post(State(app): State<Arc<App>>, request: Request<Body>) ->
         }
         _ => pages::problem(&app, &Reason::Missing("decision"), None),
     }
+}
+
+/// A person who came back to the form's address without a form.
+pub(super) async fn get(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    if !pages::visitors::accepts_html(&headers) {
+        return respond::method_not_allowed().await;
+    }
+    let mut page = pages::problem(&app, &Reason::NoLogin, None);
+    *page.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    page.headers_mut()
+        .insert(ALLOW, HeaderValue::from_static("POST"));
+    page
 }
 
 /// The checks that bind the form to this browser and this site, in order.

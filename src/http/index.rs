@@ -11,7 +11,6 @@ use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
-use super::pages::IndexResource;
 use super::{App, pages, respond};
 use crate::oauth::resource::ResourceRule;
 
@@ -26,7 +25,8 @@ pub(super) async fn get(State(app): State<Arc<App>>, headers: HeaderMap) -> Resp
         let list: Vec<_> = app.resources.iter().map(entry).collect();
         return respond::json(StatusCode::OK, &json!({ "resources": list }));
     }
-    pages::index(&app, app.resources.iter().map(listed).collect())
+    let resources = app.resources.iter().map(|it| listed(&app, it)).collect();
+    pages::index(&app, resources)
 }
 
 /// Alive.
@@ -34,24 +34,94 @@ pub(super) async fn healthz() -> Response {
     respond::json(StatusCode::OK, &json!({ "status": "ok" }))
 }
 
-fn listed(rule: &ResourceRule) -> IndexResource {
+/// How to add one resource to an app.
+#[derive(Debug)]
+pub(super) struct AddResource {
+    pub(super) name: String,
+    pub(super) uri: String,
+    pub(super) cursor: String,
+    pub(super) vscode: String,
+    /// Whether apps that run elsewhere can reach it.
+    pub(super) public: bool,
+    pub(super) ways: Vec<Way>,
+}
+
+/// How one app takes an address: a line to paste, or words.
+#[derive(Debug)]
+pub(super) struct Way {
+    pub(super) app: &'static str,
+    pub(super) line: Option<String>,
+    pub(super) words: &'static str,
+}
+
+/// What the pages say about a resource.
+pub(super) fn listed(app: &App, rule: &ResourceRule) -> AddResource {
     let uri = rule.uri.as_str();
     let name = rule.name.clone().unwrap_or_else(|| uri.to_owned());
     let short = short(&name);
     let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let cursor = STANDARD.encode(json!({ "url": uri }).to_string());
     let vscode = json!({ "name": short, "type": "http", "url": uri }).to_string();
-    IndexResource {
+    let public = !app.config.public_url.is_loopback;
+    AddResource {
         cursor: format!(
             "cursor://anysphere.cursor-deeplink/mcp/install?name={}&config={}",
             encode(&short),
             encode(&cursor)
         ),
         vscode: format!("vscode:mcp/install?{}", encode(&vscode)),
+        ways: ways(uri, &short, &vscode, public),
         uri: uri.to_owned(),
         name,
-        short,
+        public,
     }
+}
+
+fn ways(uri: &str, short: &str, vscode: &str, public: bool) -> Vec<Way> {
+    let line = |app, line: String| Way {
+        app,
+        line: Some(line),
+        words: "",
+    };
+    let words = |app, words| Way {
+        app,
+        line: None,
+        words,
+    };
+    let mut ways = Vec::new();
+    // Apps that run elsewhere cannot reach this computer.
+    if public {
+        ways.push(words(
+            "Claude, on the web and the desktop",
+            "Settings → Connectors → Add custom connector, then paste the address.",
+        ));
+        ways.push(words(
+            "ChatGPT",
+            "Settings → Apps & Connectors → Advanced settings → Developer mode, then Create, and \
+             paste the address.",
+        ));
+    }
+    ways.extend([
+        line(
+            "Claude Code",
+            format!("claude mcp add --transport http {short} {uri}"),
+        ),
+        line("Codex CLI", format!("codex mcp add {short} --url {uri}")),
+        line(
+            "Gemini CLI",
+            format!("gemini mcp add --transport http {short} {uri}"),
+        ),
+        line("VS Code", format!("code --add-mcp '{vscode}'")),
+        line(
+            "An app that only starts local servers",
+            format!("npx -y mcp-remote {uri}"),
+        ),
+        words(
+            "Any other app",
+            "Add a remote MCP server (“Streamable HTTP”) and paste the address. It needs no key.",
+        ),
+    ]);
+    ways
 }
 
 /// A name for a command line: letters, digits and dashes.

@@ -22,6 +22,8 @@ use foreign::Foreign;
 use later::Untold;
 use limits::Limits;
 
+pub use self::pages::visitors;
+
 mod authorize;
 mod browser;
 mod callback;

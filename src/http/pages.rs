@@ -1,6 +1,10 @@
 //! Pages for people: consent, problems, and what this server is. No script, no remote content, and
 //! every text of a stranger escaped.
 
+mod remedy;
+pub mod visitors;
+mod words;
+
 use std::sync::LazyLock;
 
 use askama::Template;
@@ -11,6 +15,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
+use self::remedy::Remedy;
+use self::words::Words;
+use super::index::AddResource;
 use super::{App, respond};
 use crate::entropy;
 use crate::oauth::authorize::ErrorRedirect;
@@ -49,7 +56,8 @@ pub(super) struct ConsentPage<'a> {
     pub(super) contact: Option<&'a str>,
     pub(super) client_name: &'a str,
     pub(super) known_by: KnownBy,
-    pub(super) redirect_host: &'a str,
+    pub(super) redirect_host: String,
+    pub(super) redirect_note: Option<&'static str>,
     pub(super) loopback: bool,
     pub(super) resource_name: &'a str,
     pub(super) resource_uri: &'a str,
@@ -76,27 +84,17 @@ impl ConsentPage<'_> {
     }
 }
 
-/// One resource on the index page.
-#[derive(Debug)]
-pub(super) struct IndexResource {
-    pub(super) name: String,
-    pub(super) uri: String,
-    pub(super) short: String,
-    pub(super) cursor: String,
-    pub(super) vscode: String,
-}
-
 #[derive(Template)]
 #[template(path = "index.html", config = "src/http/pages/askama.toml")]
 struct IndexPage<'a> {
     style: &'static str,
     operator: &'a str,
     contact: Option<&'a str>,
-    resources: Vec<IndexResource>,
+    resources: Vec<AddResource>,
 }
 
 /// The page at `/`.
-pub(super) fn index(app: &App, resources: Vec<IndexResource>) -> Response {
+pub(super) fn index(app: &App, resources: Vec<AddResource>) -> Response {
     let page = IndexPage {
         style: STYLE,
         operator: app.operator(),
@@ -121,12 +119,42 @@ struct ProblemPage<'a> {
     what: &'static str,
     todo: &'static str,
     whose: &'static str,
+    remedy: Option<&'static Remedy>,
     link: Option<Link>,
     error_id: &'a str,
 }
 
 /// The page for a refusal on a browser endpoint.
 pub(super) fn problem(app: &App, reason: &Reason, back: Option<&ErrorRedirect>) -> Response {
+    page(app, reason, back, None)
+}
+
+/// The page for an app that this server does not know, or not with this redirect URI. Where it
+/// wants to be answered chooses the words, and nothing else.
+pub(super) fn unknown_app(app: &App, reason: &Reason, asked: &Asked) -> Response {
+    let healed_by_registering = matches!(
+        reason,
+        Reason::UnknownClient(_) | Reason::RegistrationEnded | Reason::RedirectNotRegistered
+    );
+    let remedy = healed_by_registering
+        .then(|| remedy::of(asked.redirect_uri.as_deref(), asked.client_id.as_deref()))
+        .flatten();
+    page(app, reason, None, remedy)
+}
+
+/// What an authorization request says of its app, believed in nothing.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    pub(super) client_id: Option<String>,
+    pub(super) redirect_uri: Option<String>,
+}
+
+fn page(
+    app: &App,
+    reason: &Reason,
+    back: Option<&ErrorRedirect>,
+    remedy: Option<&'static Remedy>,
+) -> Response {
     let error_id = error_id();
     let code = reason.code();
     tracing::warn!(error_id, error = code.as_str(), %reason, "page");
@@ -149,6 +177,7 @@ pub(super) fn problem(app: &App, reason: &Reason, back: Option<&ErrorRedirect>) 
         what: words.what,
         todo: words.todo,
         whose: words.whose,
+        remedy,
         link,
         error_id: &error_id,
     };
@@ -166,151 +195,6 @@ pub(super) fn too_many(app: &App, refusal: &respond::Refusal) -> Response {
     let mut response = problem(app, refusal.reason(), None);
     response.headers_mut().insert("retry-after", refusal.wait());
     response
-}
-
-/// What a page says about a refusal: what happened, whose side it is, and what to do.
-struct Words {
-    status: StatusCode,
-    title: &'static str,
-    what: &'static str,
-    todo: &'static str,
-    whose: &'static str,
-}
-
-const APP: &str = "This is on the app's side.";
-const SERVER: &str = "This is on this server's side.";
-const PROVIDER: &str = "This is on the identity provider's side.";
-const PERSON: &str = "Nothing is broken.";
-
-impl Words {
-    fn of(reason: &Reason) -> Self {
-        match reason {
-            Reason::UnknownClient(_) | Reason::RegistrationEnded => Self::new(
-                400,
-                "This app needs to register again",
-                "The app used an identity that this server does not know (any more).",
-                "Remove this server from the app and add it again. Claude Code: “/mcp”, then clear \
-                 authentication. VS Code: “MCP: List Servers”, then disconnect the account. Cursor: \
-                 log out of the server in its MCP settings. mcp-remote: delete its ~/.mcp-auth folder.",
-                APP,
-            ),
-            Reason::DocumentsOff | Reason::DocumentUrl(_) | Reason::Document(_) => Self::new(
-                400,
-                "This app’s description cannot be used",
-                "The app identifies itself by a web document, and this server could not use it.",
-                "Try again in a few minutes. If it stays, tell the makers of the app, or the operator.",
-                APP,
-            ),
-            Reason::RedirectNotRegistered => Self::new(
-                400,
-                "This app asked to be answered at an unknown place",
-                "The return address in the link is not one that the app registered, so you were not \
-                 sent there.",
-                "Start again from the app. If it stays, remove this server from the app and add it again.",
-                APP,
-            ),
-            Reason::OtherBrowser | Reason::NoLogin => Self::new(
-                400,
-                "This sign-in was started elsewhere",
-                "This page belongs to a sign-in that another browser started, that is finished, or \
-                 whose cookies were lost.",
-                "Start again from the app, in this browser, with cookies allowed for this site. If the \
-                 app shows pages in a small window of its own, let it open your normal browser.",
-                PERSON,
-            ),
-            Reason::CrossSite => Self::new(
-                403,
-                "The answer came from another site",
-                "Your decision must be sent from this server’s own page. Another site tried to send it.",
-                "Start again from the app, and close the page that you came from.",
-                PERSON,
-            ),
-            Reason::ConsentForm(_) | Reason::Login(_) => Self::new(
-                400,
-                "That took too long",
-                "A sign-in must be finished within ten minutes, and this one was not.",
-                "Start again from the app.",
-                PERSON,
-            ),
-            Reason::NotAllowed => Self::new(
-                403,
-                "This account is not allowed here",
-                "You signed in, but the operator’s rules do not let this account in.",
-                "Ask the operator for access, or start again from the app and use another account.",
-                PERSON,
-            ),
-            other => Self::rest(other),
-        }
-    }
-
-    fn rest(reason: &Reason) -> Self {
-        match reason {
-            Reason::UpstreamUnavailable(_) => Self::new(
-                503,
-                "The identity provider does not answer",
-                "This server could not reach the provider that you sign in with.",
-                "Wait a moment and reload this page.",
-                PROVIDER,
-            ),
-            Reason::UpstreamRefused(_)
-            | Reason::UpstreamUnacceptable(_)
-            | Reason::UpstreamError(_)
-            | Reason::OtherPerson
-            | Reason::CallbackIssuer
-            | Reason::EmptyCallback => Self::new(
-                502,
-                "The identity provider’s answer was not usable",
-                "The provider sent something that this server must not accept.",
-                "Start again from the app. If it stays, tell the operator the error id.",
-                PROVIDER,
-            ),
-            Reason::OtherUpstream | Reason::ResourceGone => Self::new(
-                400,
-                "This server was reconfigured",
-                "While you were signing in, the operator changed what you were signing in to.",
-                "Start again from the app.",
-                SERVER,
-            ),
-            Reason::TooManyRequests => Self::new(
-                429,
-                "Too many attempts",
-                "There were too many sign-in attempts from your network within a minute.",
-                "Wait a minute and try again.",
-                PERSON,
-            ),
-            reason if reason.code().status().is_server_error() => Self::new(
-                503,
-                "Something is wrong here",
-                "This server cannot do what it should at the moment.",
-                "Wait a moment and reload this page. If it stays, tell the operator the error id.",
-                SERVER,
-            ),
-            _ => Self::new(
-                400,
-                "The app’s request was not valid",
-                "The app sent a request that does not follow the rules of OAuth, so nothing was done.",
-                "Start again from the app. If it stays, update the app or tell its makers.",
-                APP,
-            ),
-        }
-    }
-
-    fn new(
-        status: u16,
-        title: &'static str,
-        what: &'static str,
-        todo: &'static str,
-        whose: &'static str,
-    ) -> Self {
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
-        Self {
-            status,
-            title,
-            what,
-            todo,
-            whose,
-        }
-    }
 }
 
 impl App {

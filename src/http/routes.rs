@@ -45,7 +45,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/", get(index::get))
         .route("/healthz", get(index::healthz))
         .route("/authorize", get(authorize::get).post(authorize::post))
-        .route("/consent", post(consent::post))
+        .route("/consent", get(consent::get).post(consent::post))
         .method_not_allowed_fallback(respond::method_not_allowed)
         .with_state(Arc::clone(app));
     let callbacks = app.upstreams.iter().map(|(name, upstream)| {

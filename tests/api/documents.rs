@@ -178,13 +178,13 @@ async fn documents_can_be_switched_off() {
 }
 
 /// A key pair of the tests.
-struct Key {
+pub(crate) struct Key {
     algorithm: Algorithm,
     private: EncodingKey,
 }
 
 impl Key {
-    fn of(algorithm: Algorithm) -> Self {
+    pub(crate) fn of(algorithm: Algorithm) -> Self {
         let private = match algorithm {
             Algorithm::ES256 => EncodingKey::from_ec_der(include_bytes!("../keys/es256.der")),
             Algorithm::EdDSA => EncodingKey::from_ed_der(include_bytes!("../keys/eddsa.der")),
@@ -193,13 +193,13 @@ impl Key {
         Self { algorithm, private }
     }
 
-    fn public(&self) -> Value {
+    pub(crate) fn public(&self) -> Value {
         let mut jwk = Jwk::from_encoding_key(&self.private, self.algorithm).unwrap();
         jwk.common.key_id = Some("k1".into());
         serde_json::to_value(jwk).unwrap()
     }
 
-    fn sign(&self, claims: &Value) -> String {
+    pub(crate) fn sign(&self, claims: &Value) -> String {
         let mut header = Header::new(self.algorithm);
         header.kid = Some("k1".into());
         jsonwebtoken::encode(&header, claims, &self.private).unwrap()

@@ -32,7 +32,7 @@ impl Listening {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, deadline) = (CancellationToken::new(), CancellationToken::new());
-        let serving = listen::serve(listener, router, stop.clone(), deadline.clone());
+        let serving = listen::serve(listener, router, None, stop.clone(), deadline.clone());
         Self {
             address,
             stop,
@@ -81,7 +81,7 @@ async fn answers_that_run_at_the_deadline_still_get_their_end_onto_the_wire() {
     );
     let mut serving = None;
     let front = Front::serve(&resources, listener, |listener, router| {
-        let served = listen::serve(listener, router, stop.clone(), deadline.clone());
+        let served = listen::serve(listener, router, None, stop.clone(), deadline.clone());
         serving = Some(tokio::spawn(served));
     });
     let request = front.request(Method::POST, "/mcp").body(Body::empty());

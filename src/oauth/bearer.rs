@@ -141,9 +141,12 @@ pub fn presented(headers: &HeaderMap) -> Result<&str, Refusal> {
         [b' ', token @ ..] => token.trim_ascii(),
         _ => return Err(Refusal::OtherScheme),
     };
-    // Which characters a token may hold (RFC 6750 §2.1) is not asked here: what was not sealed by us
-    // does not open.
-    if token.is_empty() {
+    // RFC 6750 §2.1: b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="
+    let fits = |byte: &u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
+    };
+    if token.is_empty() || !token.iter().all(fits) {
         return Err(Refusal::Malformed);
     }
     std::str::from_utf8(token).map_err(|_| Refusal::Malformed)
@@ -300,7 +303,9 @@ mod tests {
             (vec!["x"], Err(Refusal::OtherScheme)),
             (vec!["Bearer"], Err(Refusal::Malformed)),
             (vec!["Bearer "], Err(Refusal::Malformed)),
-            (vec!["Bearer a, Bearer b"], Ok("a, Bearer b")),
+            (vec!["Bearer a b"], Err(Refusal::Malformed)),
+            (vec!["Bearer a, Bearer b"], Err(Refusal::Malformed)),
+            (vec!["Bearer \u{e4}"], Err(Refusal::Malformed)),
         ] {
             assert_eq!(presented(&headers(&values)), expected, "{values:?}");
         }

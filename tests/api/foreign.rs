@@ -1,37 +1,19 @@
 //! A second process where `store = "memory"` says that there is one.
 
-use std::io;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mcp_oauth::config::StoreKind;
 use metrics_exporter_prometheus::PrometheusBuilder;
 
 use super::support::client::{Client, Tokens};
+use super::support::logs::Lines;
 use super::support::world::World;
 
-/// Log lines in memory.
-#[derive(Clone, Debug, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Lines {
-    fn warnings(&self) -> usize {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines()
-            .filter(|line| line.contains("[replay] store"))
-            .count()
-    }
+fn warnings(lines: &Lines) -> usize {
+    let text = lines.text();
+    text.lines()
+        .filter(|line| line.contains("[replay] store"))
+        .count()
 }
 
 /// What two processes see of each other: the warnings and the metric of the first.
@@ -40,10 +22,9 @@ async fn seen(store: StoreKind) -> (usize, String) {
     let rendered = recorder.handle();
     let _metrics = metrics::set_default_local_recorder(&recorder);
     let lines = Lines::default();
-    let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_ansi(false)
-        .with_writer(move || writer.clone())
+        .with_writer(lines.clone())
         .finish();
     let _log = tracing::subscriber::set_default(subscriber);
 
@@ -57,11 +38,11 @@ async fn seen(store: StoreKind) -> (usize, String) {
         let theirs = Tokens::of(&client.refresh(&two, &tokens.refresh).await);
         tokens = Tokens::of(&client.refresh(&one, &theirs.refresh).await);
     }
-    let before = lines.warnings();
+    let before = warnings(&lines);
     one.clock.advance(Duration::from_secs(61));
     client.refresh(&two, &tokens.refresh).await;
-    assert!(lines.warnings() <= before + 1);
-    (lines.warnings(), rendered.render())
+    assert!(warnings(&lines) <= before + 1);
+    (warnings(&lines), rendered.render())
 }
 
 #[tokio::test]

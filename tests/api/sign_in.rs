@@ -1,7 +1,7 @@
 //! The whole dance with a provider behind a socket: what it is asked for, how often, and what its
 //! faults cost the client.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mcp_oauth::net::{TrustedClient, TrustedOptions};
@@ -10,6 +10,7 @@ use mcp_oauth::upstream::{self, RawUpstream, Secrets};
 use serde_json::json;
 
 use super::support::client::{Client, Tokens, VERIFIER};
+use super::support::logs::Lines;
 use super::support::upstream::{
     AUTHORIZE, CLIENT_ID, CLIENT_SECRET, DISCOVERY, FakeUpstream, KEYS, Misbehaviour, TOKEN,
     USERINFO,
@@ -201,29 +202,13 @@ async fn provider_whose_clock_is_off_is_not_believed() {
     }
 }
 
-/// What was logged.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 // B11: neither a sign-in nor its failures leave a secret in the log, at any level, of any library.
 #[tokio::test]
 async fn logs_of_a_sign_in_hold_no_secret_at_any_level() {
     let lines = Lines::default();
-    let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
+        .with_writer(lines.clone())
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
 
@@ -249,7 +234,7 @@ async fn logs_of_a_sign_in_hold_no_secret_at_any_level() {
     fake.end_sessions();
     client.refresh(&world, &refreshed.refresh).await;
 
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let text = lines.text();
     assert!(
         text.contains("invalid_grant") && text.contains("aud is another client"),
         "{text}"

@@ -5,19 +5,17 @@ import asyncio
 import json
 import secrets
 import shutil
-import signal
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import scenarios
 import sign_in
-from harness import install
+from harness import bounded, install
 from harness.browser import Browser
 from harness.deployment import free_port
-from harness.processes import Failed, Processes, answers
+from harness.processes import Failed, answers
 
 HERE = Path(__file__).resolve().parent
 # Each names the scenarios that its revision requires, and fixes the wire that they run at.
@@ -35,36 +33,11 @@ def main():
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("--binary", metavar="PATH", help="the server; otherwise it is built")
     options = parser.parse_args()
-    logs = HERE / "logs"
-    shutil.rmtree(logs, ignore_errors=True)
-    logs.mkdir()
-    try:
-        return asyncio.run(bounded(options, logs))
-    except Failed as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except (asyncio.CancelledError, KeyboardInterrupt):
-        print("error: stopped", file=sys.stderr)
-        return 130
 
+    async def body(processes, directory, logs):
+        return await whole(options, processes, directory, logs)
 
-async def bounded(options, logs):
-    """One run, stopped by a signal or by the time limit, cleaned up in every case."""
-    me = asyncio.current_task()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, me.cancel)
-    processes = Processes(logs)
-    directory = Path(tempfile.mkdtemp(prefix="mcp-oauth-conformance-"))
-    try:
-        async with asyncio.timeout(WHOLE_RUN):
-            return await whole(options, processes, directory, logs)
-    except TimeoutError as error:
-        raise Failed(f"the run took longer than {WHOLE_RUN} s; logs are in {logs}") from error
-    finally:
-        left = await processes.stop_all()
-        shutil.rmtree(directory, ignore_errors=True)
-        if left:
-            print(f"error: {len(left)} processes outlived their parents", file=sys.stderr)
+    return bounded.run(HERE, WHOLE_RUN, body)
 
 
 async def whole(options, processes, directory, logs):

@@ -6,16 +6,14 @@ import http.client
 import json
 import os
 import platform
-import shutil
-import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.processes import Failed, Processes
+from harness import bounded
+from harness.processes import Failed
 from places import HERE, PROJECT, build, found, started
 
 PAGE = PROJECT / "docs" / "performance.md"
@@ -101,37 +99,19 @@ def main():
     words.add_argument("--write", action="store_true", help=argparse.SUPPRESS)
     words.add_argument("--binary", metavar="PATH", help=argparse.SUPPRESS)
     options = words.parse_args()
-    logs = HERE / "logs"
-    shutil.rmtree(logs, ignore_errors=True)
-    logs.mkdir()
-    try:
-        return asyncio.run(bounded(options, logs))
-    except Failed as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except (asyncio.CancelledError, KeyboardInterrupt):
-        print("error: stopped", file=sys.stderr)
-        return 130
+
+    async def body(processes, directory, _):
+        server = await build(processes, directory, options.binary)
+        places, token, idle = await started(processes, directory, server)
+        load = Load(processes, directory, *((1, 1) if options.short else (3, 5)))
+        results = await measure(load, places)
+        results.token, results.idle = token, idle
+        return conclude(options, results)
+
+    return bounded.run(HERE, WHOLE_RUN, body)
 
 
-async def bounded(options, logs):
-    me = asyncio.current_task()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, me.cancel)
-    processes = Processes(logs)
-    directory = Path(tempfile.mkdtemp(prefix="mcp-oauth-speed-"))
-    try:
-        async with asyncio.timeout(WHOLE_RUN):
-            server = await build(processes, directory, options.binary)
-            places, token, idle = await started(processes, directory, server)
-            load = Load(processes, directory, *((1, 1) if options.short else (3, 5)))
-            results = await measure(load, places)
-            results.token, results.idle = token, idle
-    except TimeoutError as error:
-        raise Failed(f"the run took longer than {WHOLE_RUN} s; logs are in {logs}") from error
-    finally:
-        await processes.stop_all()
-        shutil.rmtree(directory, ignore_errors=True)
+def conclude(options, results):
     tables = report(results)
     print(tables)
     if options.write:

@@ -4,7 +4,9 @@
 //! answered tells which one it is. That is a guess from what a stranger wrote, so it only chooses
 //! among texts of ours, and nothing of it is shown or followed.
 
-use url::{Host, Url};
+use url::Url;
+
+use crate::net::is_loopback;
 
 /// The cure of one app.
 #[derive(Debug, PartialEq, Eq)]
@@ -167,13 +169,7 @@ impl Place {
 }
 
 fn on_this_computer(url: &Url) -> bool {
-    url.scheme() == "http"
-        && match url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(Host::Ipv6(ip)) => ip.is_loopback(),
-            None => false,
-        }
+    url.scheme() == "http" && is_loopback(url)
 }
 
 #[cfg(test)]

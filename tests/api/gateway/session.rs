@@ -108,6 +108,9 @@ async fn session_that_began_without_a_person_goes_on_after_the_sign_in_and_never
     let signed_in = call(&front, "/mcp", &front.token(), &[session]).await;
     assert_eq!(signed_in.status, StatusCode::OK);
     assert_eq!(backend.seen()[1].all("mcp-session-id"), ["backend-7"]);
+    // It has no owner: whoever holds it may go on with it, each under their own name.
+    call(&front, "/mcp", &front.token_of("idp:bob"), &[session]).await;
+    assert_eq!(backend.seen()[2].all("x-forwarded-user"), ["idp:bob"]);
 
     let begun = call(&front, "/mcp", &front.token(), &[]).await;
     let session = begun.header("mcp-session-id").unwrap();

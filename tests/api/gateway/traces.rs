@@ -1,12 +1,10 @@
 //! What the gateway leaves behind: metrics, and logs without secrets.
 
-use std::io;
-use std::sync::{Arc, Mutex};
-
 use axum::body::Body;
 use http::Method;
 use metrics_exporter_prometheus::PrometheusBuilder;
 
+use super::super::support::logs::Lines;
 use super::backend::{Backend, Front, streaming, until};
 
 #[tokio::test]
@@ -39,29 +37,13 @@ async fn denials_streams_and_backend_calls_are_counted() {
     drop(events);
 }
 
-/// Log lines in memory.
-#[derive(Clone, Debug, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn logs_hold_no_secret_at_any_level() {
     let lines = Lines::default();
-    let writer = lines.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
         .with_env_filter("mcp_oauth=trace")
-        .with_writer(move || writer.clone())
+        .with_writer(lines.clone())
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
 
@@ -79,7 +61,7 @@ async fn logs_hold_no_secret_at_any_level() {
     tracing::callsite::rebuild_interest_cache();
     trouble(&front, &dead, &token).await;
 
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let text = lines.text();
     assert!(text.contains("gateway"), "nothing was logged");
     assert!(text.contains("backend_unreachable"), "{text}");
     assert!(!text.contains("secret") && !text.contains(&token), "{text}");

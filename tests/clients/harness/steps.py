@@ -4,14 +4,12 @@ wire can tell; each step says what it saw, or what was missing."""
 import asyncio
 import http.client
 import json
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 from . import clients
-from .clients import NEW
 from .deployment import OPTIONAL, RESOURCES, free_port
 
 STEPS = (

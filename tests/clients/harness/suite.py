@@ -5,20 +5,17 @@ import asyncio
 import http.client
 import json
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 from urllib.parse import urlsplit
 
-from . import codes, provider, report
+from . import bounded, codes, provider, report
 from .browser import Browsers
 from .clients import CLIENTS, version
 from .deployment import Deployment, start_shared
 from .install import HERE, found, install
-from .processes import Failed, Processes
+from .processes import Failed
 from .steps import Missed, Walk
 from .tap import Tap
 
@@ -83,37 +80,15 @@ def main():
         if name not in known:
             print(f"error: there is no client `{name}`; `--list` lists them", file=sys.stderr)
             return 2
-    logs = HERE / "logs"
-    shutil.rmtree(logs, ignore_errors=True)
-    logs.mkdir()
-    try:
-        return asyncio.run(bounded(options, [known[name] for name in names], logs))
-    except Failed as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except (asyncio.CancelledError, KeyboardInterrupt):
-        print("error: stopped", file=sys.stderr)
-        return 130
+    chosen = [known[name] for name in names]
 
-
-async def bounded(options, chosen, logs):
-    """One run, stopped by a signal or by the time limit, cleaned up in every case."""
-    me = asyncio.current_task()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, me.cancel)
-    processes = Processes(logs)
-    directory = Path(tempfile.mkdtemp(prefix="mcp-oauth-clients-"))
-    try:
-        async with asyncio.timeout(WHOLE_RUN):
+    async def body(processes, directory, logs):
+        try:
             return await whole(options, chosen, processes, directory, logs)
-    except TimeoutError as error:
-        raise Failed(f"the run took longer than {WHOLE_RUN} s; logs are in {logs}") from error
-    finally:
-        left = await processes.stop_all()
-        keep_pictures(directory, logs)
-        shutil.rmtree(directory, ignore_errors=True)
-        if left:
-            print(f"error: {len(left)} processes outlived their parents", file=sys.stderr)
+        finally:
+            keep_pictures(directory, logs)
+
+    return bounded.run(HERE, WHOLE_RUN, body)
 
 
 def keep_pictures(directory, logs):

@@ -3,16 +3,14 @@
 import argparse
 import asyncio
 import os
-import shutil
-import signal
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import bounded
 from harness.install import command, found, server
-from harness.processes import Failed, Processes
+from harness.processes import Failed
 
 from . import keys, report, scenarios
 from .deployment import Deployment, Store
@@ -21,6 +19,10 @@ from .stub import Line, Upstream
 HERE = Path(__file__).resolve().parent.parent
 # What runs and which Debian package brings it.
 DEBIAN = {"nginx": "nginx-light", "redis-server": "redis-server"}
+
+
+# What the tools and the server may take before the first fault, in seconds.
+INSTALLING = 3300
 
 
 @dataclass
@@ -151,41 +153,21 @@ def arguments():
 
 def main():
     options = arguments()
-    logs = HERE / "logs"
-    shutil.rmtree(logs, ignore_errors=True)
-    logs.mkdir()
-    try:
-        return asyncio.run(bounded(options, logs))
-    except Failed as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except (asyncio.CancelledError, KeyboardInterrupt):
-        print("error: stopped", file=sys.stderr)
-        return 130
-
-
-async def bounded(options, logs):
-    """One run, stopped by a signal or by the time limit, cleaned up in every case."""
-    me = asyncio.current_task()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, me.cancel)
     size = LONG if options.long else Size()
-    processes = Processes(logs)
-    directory = Path(tempfile.mkdtemp(prefix="mcp-oauth-fire-"))
-    try:
+
+    async def body(processes, directory, logs):
         await packages(processes)
         if options.binary and not os.access(options.binary, os.X_OK):
             raise Failed(f"server: {options.binary} is no program")
         binary = Path(options.binary).resolve() if options.binary else await server(processes)
-        async with asyncio.timeout(size.limit):
-            return await whole(options, Rig(processes, directory, binary, size), logs)
-    except TimeoutError as error:
-        raise Failed(f"the run took longer than {size.limit} s; logs are in {logs}") from error
-    finally:
-        left = await processes.stop_all()
-        shutil.rmtree(directory, ignore_errors=True)
-        if left:
-            print(f"error: {len(left)} processes outlived their parents", file=sys.stderr)
+        try:
+            async with asyncio.timeout(size.limit):
+                return await whole(options, Rig(processes, directory, binary, size), logs)
+        except TimeoutError as error:
+            raise Failed(f"the faults took longer than {size.limit} s; logs are in {logs}") from error
+
+    # Installing and building have their own limits.
+    return bounded.run(HERE, size.limit + INSTALLING, body)
 
 
 async def whole(options, rig, logs):

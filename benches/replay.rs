@@ -1,4 +1,5 @@
-//! The replay store in memory: time of its operations, and bytes of a claim at a million.
+//! The replay store in memory: time of its operations, and bytes of a claim and of a grant at a
+//! million each (F26, F27).
 //!
 //! `cargo bench --bench replay`; the bytes are printed first, as resident memory.
 
@@ -71,8 +72,25 @@ fn print_bytes_of_a_claim() -> MemoryStore {
     store
 }
 
-fn claims(criterion: &mut Criterion) {
-    let full = print_bytes_of_a_claim();
+/// A million grants, each refreshed once; their answers are over.
+#[expect(clippy::print_stdout, reason = "the figure is what the bench is for")]
+fn print_bytes_of_a_grant() {
+    let store = store(2 * MILLION);
+    let mut rng = entropy::rng();
+    let before = resident();
+    for _ in 0..MILLION {
+        let token = |it: u64| TokenHash::of(&it.to_string());
+        let (attempt, rotation) = rotation(GrantId::random(&mut rng), 0, token(0), token(1));
+        assert!(now(store.begin_refresh(attempt)).is_ok());
+        assert!(now(store.commit_refresh(rotation)).is_ok());
+    }
+    if let (Some(before), Some(after)) = (before, resident()) {
+        let each = (after - before) / MILLION as u64;
+        println!("grant: {each} bytes each at 1,000,000, refreshed once (resident)");
+    }
+}
+
+fn claims(criterion: &mut Criterion, full: &MemoryStore) {
     let mut group = criterion.benchmark_group("replay");
     let fresh = || {
         let mut rng = entropy::rng();
@@ -177,7 +195,10 @@ fn revocations(criterion: &mut Criterion) {
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
-    claims(&mut criterion);
+    // Both before anything is freed: memory that is used again would not show.
+    let full = print_bytes_of_a_claim();
+    print_bytes_of_a_grant();
+    claims(&mut criterion, &full);
     refreshes(&mut criterion);
     revocations(&mut criterion);
     criterion.final_summary();

@@ -1,7 +1,7 @@
 //! The listener: connections in, within limits, and out again in good order.
 //!
-//! Refuses heads over 32 KB or 100 fields, heads that take longer than ten seconds, and more
-//! connections than [`MAX_CONNECTIONS`]; cuts clients that stop reading.
+//! Refuses heads over 32 KB or 100 fields, heads that take longer than ten seconds, floods of HTTP/2
+//! frames, and more connections than [`MAX_CONNECTIONS`]; cuts clients that stop reading.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,10 +19,12 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::{Service as _, service_fn};
 
 use crate::gateway::stall::{PATIENCE, Stalled};
+use crate::tls::{Connection, Tls};
 
 /// Connections that are open at once.
 pub const MAX_CONNECTIONS: usize = 10_000;
@@ -34,19 +36,30 @@ const HEAD_BYTES: usize = 32 * 1024;
 const HEAD_FIELDS: usize = 100;
 /// Requests of one HTTP/2 connection at once.
 const STREAMS: u32 = 128;
+/// What one HTTP/2 stream may hold back for a client that reads slowly.
+const STREAM_BYTES: usize = 64 * 1024;
+/// HTTP/2 streams that a client may open and reset before anybody looked at them (RFC 9113 §10.5).
+const RESET_STREAMS: usize = 20;
 /// How long to hold back when the process is out of descriptors.
 const BACK_OFF: Duration = Duration::from_millis(100);
+/// How often that is said.
+const SAY: Duration = Duration::from_secs(10);
+/// What the deadline leaves for last words: the end of an answer, the end of a stream.
+pub const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Accepts connections until `stop`, then lets them finish until `deadline`.
+/// Accepts connections until `stop`, then lets them finish until `deadline`. What is open then has
+/// [`LAST_WORDS`] to write its end.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    tls: Option<Arc<Tls>>,
     stop: CancellationToken,
     deadline: CancellationToken,
 ) {
     let builder = builder();
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut trouble = Trouble::default();
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &room) => accepted,
@@ -56,22 +69,28 @@ pub async fn serve(
             Ok((stream, peer, permit)) => {
                 // An answer that is ready must not wait for another packet.
                 let _ = stream.set_nodelay(true);
-                let io = TokioIo::new(Stalled::new(stream, PATIENCE));
+                let stream = Stalled::new(stream, PATIENCE);
                 let service = TowerToHyperService::new(service(router.clone(), peer));
-                let connection = builder.serve_connection(io, service).into_owned();
-                let connection = graceful.watch(connection);
-                let deadline = deadline.clone();
+                let (builder, tls) = (builder.clone(), tls.clone());
+                let (watcher, deadline) = (graceful.watcher(), deadline.clone());
+                let connection = async move {
+                    let stream = Connection::begin(tls.as_deref(), stream).await.ok()?;
+                    let connection = builder.serve_connection(TokioIo::new(stream), service);
+                    watcher.watch(connection.into_owned()).await.ok()
+                };
                 tokio::spawn(async move {
                     let _permit = permit;
                     tokio::select! {
                         // What goes wrong on a connection is the peer's business.
                         _ = connection => {}
-                        () = deadline.cancelled() => {}
+                        () = over(&deadline) => {}
                     }
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "no connection was accepted");
+                if let Some(more) = trouble.note(Instant::now()) {
+                    tracing::warn!(%error, more, "no connection was accepted");
+                }
                 tokio::time::sleep(BACK_OFF).await;
             }
         }
@@ -79,7 +98,33 @@ pub async fn serve(
     drop(listener);
     tokio::select! {
         () = graceful.shutdown() => {}
-        () = deadline.cancelled() => {}
+        () = over(&deadline) => {}
+    }
+}
+
+/// The deadline, and the time for last words after it: streams that are told to end then must still
+/// get their end onto the wire, or a client takes a part for the whole.
+async fn over(deadline: &CancellationToken) {
+    deadline.cancelled().await;
+    tokio::time::sleep(LAST_WORDS).await;
+}
+
+/// How often something went wrong that is worth a line only every ten seconds.
+#[derive(Debug, Default)]
+struct Trouble {
+    said: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Trouble {
+    /// Counts one more. If it is time for a line: how many went without one.
+    fn note(&mut self, now: Instant) -> Option<u64> {
+        if self.said.is_some_and(|said| now < said + SAY) {
+            self.unsaid += 1;
+            return None;
+        }
+        self.said = Some(now);
+        Some(std::mem::take(&mut self.unsaid))
     }
 }
 
@@ -109,6 +154,8 @@ fn builder() -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(32 * 1024)
+        .max_send_buf_size(STREAM_BYTES)
+        .max_pending_accept_reset_streams(RESET_STREAMS)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20));
     builder
@@ -129,4 +176,22 @@ fn service(
         request.extensions_mut().insert(ConnectInfo(peer));
         router.clone().into_service().call(request)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // F21
+    #[test]
+    fn trouble_is_told_once_in_ten_seconds_however_often_it_occurs() {
+        let start = Instant::now();
+        let mut trouble = Trouble::default();
+        assert_eq!(trouble.note(start), Some(0));
+        for n in 1..100 {
+            assert_eq!(trouble.note(start + BACK_OFF * n), None);
+        }
+        assert_eq!(trouble.note(start + SAY), Some(99));
+        assert_eq!(trouble.note(start + SAY), None);
+    }
 }

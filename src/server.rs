@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
+use axum::http::HeaderValue;
+use axum::http::header::STRICT_TRANSPORT_SECURITY;
 use tokio::net::TcpListener;
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::admin::{self, Readiness, Render};
 use crate::config::{Config, Resource, StoreKind};
@@ -31,12 +34,14 @@ use crate::replay::redis::{RedisSettings, RedisStore};
 use crate::replay::{ReplayStore, Revocations};
 use crate::seal::{KeyError, Keys};
 use crate::time::Clock;
+use crate::tls::{Tls, TlsError};
 use crate::upstream::Upstream;
 
 /// A server that is ready to run.
 pub struct Server {
     app: Arc<App>,
     router: Router,
+    tls: Option<Arc<Tls>>,
     stopping: Stopping,
     asked_to_stop: Arc<AtomicBool>,
 }
@@ -128,6 +133,9 @@ pub enum StartError {
     /// An upstream cannot be used.
     #[error(transparent)]
     Upstream(#[from] crate::upstream::BuildError),
+    /// The certificate of `[tls]` cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The replay store cannot be used.
     #[error("the replay store cannot be used: {0}")]
     Store(String),
@@ -149,6 +157,7 @@ impl Server {
             &mut entropy::rng(),
         )?);
         tokio::spawn(Arc::clone(&keys).watch());
+        let tls = followed_certificate(&config)?;
         let replay = store(&config, &clock).await?;
         let revocations = Arc::new(Revocations::new(
             config.revocation.clone(),
@@ -180,7 +189,12 @@ impl Server {
         let router = front(&app, gateway);
         Ok(Self {
             app,
-            router,
+            router: if tls.is_some() {
+                secured(router)
+            } else {
+                router
+            },
+            tls,
             stopping,
             asked_to_stop: Arc::default(),
         })
@@ -207,7 +221,13 @@ impl Server {
         };
         let router = admin::router(readiness, render);
         let deadline = self.stopping.deadline.clone();
-        tokio::spawn(listen::serve(listener, router, deadline.clone(), deadline));
+        tokio::spawn(listen::serve(
+            listener,
+            router,
+            None,
+            deadline.clone(),
+            deadline,
+        ));
         Ok(())
     }
 
@@ -231,6 +251,7 @@ impl Server {
         let Self {
             app,
             router,
+            tls,
             stopping,
             asked_to_stop,
         } = self;
@@ -245,7 +266,7 @@ impl Server {
             tokio::time::sleep(times.drain).await;
             order.1.cancel();
         });
-        listen::serve(listener, router, drain, deadline).await;
+        listen::serve(listener, router, tls, drain, deadline).await;
     }
 }
 
@@ -255,6 +276,25 @@ impl fmt::Debug for Server {
             .field("app", &self.app)
             .finish_non_exhaustive()
     }
+}
+
+/// The certificate of `[tls]`, kept up to date from here on.
+fn followed_certificate(config: &Config) -> Result<Option<Arc<Tls>>, TlsError> {
+    let tls = config.tls.as_ref().map(Tls::load).transpose()?;
+    let tls = tls.map(Arc::new);
+    if let Some(tls) = &tls {
+        tokio::spawn(Arc::clone(tls).watch());
+    }
+    Ok(tls)
+}
+
+/// Browsers come back over https only, since it is we who end it (RFC 6797 §6.1).
+fn secured(router: Router) -> Router {
+    let year = HeaderValue::from_static("max-age=31536000");
+    router.layer(SetResponseHeaderLayer::if_not_present(
+        STRICT_TRANSPORT_SECURITY,
+        year,
+    ))
 }
 
 /// Everything that is served, as one router: the authorization server, the gateway behind it, and
@@ -274,7 +314,7 @@ pub fn front(app: &Arc<App>, gateway: Gateway) -> Router {
         reason = "only a Redis store has to be waited for"
     )
 )]
-async fn store(
+pub(crate) async fn store(
     config: &Config,
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<dyn ReplayStore>, StartError> {

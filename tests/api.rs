@@ -11,7 +11,9 @@ mod api {
     mod config;
     mod consent;
     mod demo;
+    mod doctor;
     mod documents;
+    mod foreign;
     mod gateway;
     mod limits;
     mod metadata;
@@ -29,8 +31,11 @@ mod api {
     mod seal_keys;
     mod seal_samples;
     mod seal_vectors;
+    mod several;
     mod sign_in;
+    mod store_trouble;
     mod support;
+    mod tls;
     mod upstream;
     mod wire;
 }

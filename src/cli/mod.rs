@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod keys;
 pub mod providers;
 pub mod serve;
@@ -16,6 +17,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use self::config::ConfigArgs;
 use self::demo::DemoArgs;
+use self::doctor::DoctorArgs;
 use self::keys::KeysArgs;
 use self::providers::ProvidersArgs;
 use self::serve::ServeArgs;
@@ -42,6 +44,7 @@ enum Command {
     Keys(KeysArgs),
     /// Check and show the configuration
     Config(ConfigArgs),
+    Doctor(DoctorArgs),
     /// Look up the presets of providers, and what to register there
     Providers(ProvidersArgs),
     /// Look into a token
@@ -114,6 +117,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, terminal: &mut Termina
         Command::Serve(args) => serve::run(&args, terminal),
         Command::Keys(args) => keys(&args, terminal),
         Command::Config(args) => config::run(&args, terminal),
+        Command::Doctor(args) => doctor::run(&args, terminal),
         Command::Providers(args) => providers::run(&args, terminal),
         Command::Token(args) => token(&args, terminal),
     };

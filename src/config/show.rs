@@ -30,6 +30,45 @@ impl Loaded {
         out
     }
 
+    /// Where the value of a key was written: `mcp-oauth.toml:12`, a variable or a flag. A key that was
+    /// written nowhere is at the table above it, or else it is a default. Elements of lists are named by
+    /// their number: `resources[0].backend`.
+    pub fn place_of(&self, key: &str) -> String {
+        let mut path = KeyPath::of_indexed(key);
+        let twin = path
+            .parent()
+            .zip(path.last_key())
+            .map(|(above, name)| above.key(&format!("{name}_file")));
+        let is_written = |path: &KeyPath| {
+            let node = self.written.at(path)?;
+            (node.origin != Origin::Default).then_some(node)
+        };
+        if let Some(node) = twin.as_ref().and_then(is_written) {
+            return self.place(&node.origin);
+        }
+        loop {
+            if path == KeyPath::default() {
+                return self.file.clone().unwrap_or_else(|| "default".to_owned());
+            }
+            if let Some(node) = is_written(&path) {
+                return self.place(&node.origin);
+            }
+            path = path.parent().unwrap_or_default();
+        }
+    }
+
+    /// The key of the resource with this path, `resources[0]`, as [`Self::place_of`] wants it.
+    pub fn key_of_resource(&self, path: &str) -> String {
+        let all = KeyPath::of("resources");
+        let count = self.written.len_at(&all);
+        let is_it = |index: &usize| {
+            let written = self.written.text_at(&all.index(*index).key("path"));
+            written.is_some_and(|written| written.trim_end_matches('/') == path)
+        };
+        let index = (0..count).find(is_it).unwrap_or_default();
+        format!("resources[{index}]")
+    }
+
     /// The tables whose values are others in `after`, in the order of the documentation.
     pub fn changed_tables(&self, after: &Self) -> Vec<String> {
         let mut changed = Vec::new();

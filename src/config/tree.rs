@@ -60,6 +60,22 @@ impl KeyPath {
         )
     }
 
+    /// Reads `resources[0].path`.
+    pub(super) fn of_indexed(text: &str) -> Self {
+        let mut path = Self::default();
+        for part in text.split('.') {
+            let (key, index) = match part.strip_suffix(']').and_then(|it| it.split_once('[')) {
+                Some((key, index)) => (key, index.parse().ok()),
+                None => (part, None),
+            };
+            path = path.key(key);
+            if let Some(index) = index {
+                path = path.index(index);
+            }
+        }
+        path
+    }
+
     /// The key below.
     pub(super) fn key(&self, key: &str) -> Self {
         let mut below = self.clone();

@@ -1,8 +1,10 @@
 //! `Mcp-Session-Id` (MCP before 2026-07-28), bound to a person and a resource.
 //!
 //! The client gets the backend's id sealed; only the person that it was made for can use it, and
-//! only at the same resource. Refuses a bare id, a forged one and another person's. Possession of
-//! an id proves nothing: the bearer check comes first.
+//! only at the same resource. One that was made for nobody, where signing in is optional, goes on
+//! when its client signs in: clients keep it across the sign-in that a backend asks for. Refuses a
+//! bare id, a forged one and another person's. Possession of an id proves nothing: the bearer check
+//! comes first.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rand::CryptoRng;
@@ -48,8 +50,12 @@ pub(crate) fn open(
         .open(&Sealed::from_wire(wire), now)
         .map_err(|_| UnknownSession)?
         .record;
-    let subject = principal.map(|it| &it.token().sub);
-    if session.resource != resource || session.subject.as_ref() != subject {
+    let presenter = principal.map(|it| &it.token().sub);
+    let is_anothers = session
+        .subject
+        .as_ref()
+        .is_some_and(|owner| presenter != Some(owner));
+    if session.resource != resource || is_anothers {
         return Err(UnknownSession);
     }
     let bare = HeaderValue::from_str(&session.id).map_err(|_| UnknownSession)?;

@@ -1,4 +1,6 @@
-//! Bodies: read within their caps.
+//! Bodies: read within their caps, and in time.
+
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::http::header::CONTENT_TYPE;
@@ -15,6 +17,9 @@ pub(super) const FORM: usize = 64 * 1024;
 /// Cap for registrations.
 pub(super) const REGISTRATION: usize = 16 * 1024;
 
+/// How long a body may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A form that was posted, with the request's headers.
 pub(super) struct Form {
     pub(super) headers: HeaderMap,
@@ -26,7 +31,7 @@ pub(super) struct Form {
 ///
 /// # Errors
 ///
-/// The finished answer: 413 over the cap, 400 for anything that is not a form.
+/// The finished answer: 413 over the cap, 408 when it does not arrive, 400 for anything that is not a form.
 pub(super) async fn read_form(request: Request<Body>) -> Result<Form, Response> {
     let (parts, body) = request.into_parts();
     // OAuth 2.1 §3.2: the parameters are form-encoded.
@@ -42,13 +47,22 @@ pub(super) async fn read_form(request: Request<Body>) -> Result<Form, Response> 
     })
 }
 
-/// Reads a body within its cap.
+/// Reads a body within its cap and in time.
 ///
 /// # Errors
 ///
-/// The finished answer: 413.
+/// The finished answer: 413, or 408.
 pub(super) async fn read_body(body: Body, cap: usize) -> Result<Bytes, Response> {
-    to_bytes(body, cap).await.map_err(|_| {
+    let Ok(read) = tokio::time::timeout(PATIENCE, to_bytes(body, cap)).await else {
+        let status = StatusCode::REQUEST_TIMEOUT;
+        let code = ErrorCode::InvalidRequest;
+        return Err(respond::error(
+            code,
+            status,
+            "the body did not arrive in time",
+        ));
+    };
+    read.map_err(|_| {
         let status = StatusCode::PAYLOAD_TOO_LARGE;
         respond::error(
             ErrorCode::InvalidRequest,

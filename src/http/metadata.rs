@@ -41,7 +41,7 @@ pub(super) async fn server(State(app): State<Arc<App>>) -> Response {
 
 /// The same under the path of a resource, where clients look as well.
 pub(super) async fn server_at(State(app): State<Arc<App>>, Path(path): Path<String>) -> Response {
-    match app.resources.at(&format!("/{path}")) {
+    match at(&app, &path) {
         Some(_) => server(State(app)).await,
         None => not_found(),
     }
@@ -49,7 +49,7 @@ pub(super) async fn server_at(State(app): State<Arc<App>>, Path(path): Path<Stri
 
 /// A resource's document.
 pub(super) async fn resource_at(State(app): State<Arc<App>>, Path(path): Path<String>) -> Response {
-    match app.resources.at(&format!("/{path}")) {
+    match at(&app, &path) {
         Some(rule) => resource(&app, rule),
         None => not_found(),
     }
@@ -63,6 +63,12 @@ pub(super) async fn resource_at_root(State(app): State<Arc<App>>) -> Response {
         Some(rule) => resource(&app, rule),
         None => not_found(),
     }
+}
+
+/// The resource of a path, which may end in a slash: people paste URLs that do.
+fn at<'a>(app: &'a App, path: &str) -> Option<&'a ResourceRule> {
+    app.resources
+        .at(&format!("/{}", path.strip_suffix('/').unwrap_or(path)))
 }
 
 fn resource(app: &App, rule: &ResourceRule) -> Response {

@@ -18,6 +18,8 @@ use crate::seal::Keys;
 use crate::time::{Clock, Timestamp};
 use crate::upstream::Upstream;
 use documents::{Documents, Fetch};
+use foreign::Foreign;
+use later::Untold;
 use limits::Limits;
 
 pub use self::pages::visitors;
@@ -29,8 +31,10 @@ mod client_auth;
 mod clients;
 mod consent;
 pub mod documents;
+mod foreign;
 mod form;
 mod index;
+mod later;
 mod limits;
 mod metadata;
 mod pages;
@@ -75,6 +79,8 @@ pub struct App {
     limits: Limits,
     documents: Documents,
     upstream_revocations: Arc<Semaphore>,
+    untold: Untold,
+    foreign: Foreign,
 }
 
 impl std::ops::Deref for App {
@@ -92,6 +98,8 @@ impl App {
             limits: Limits::new(&parts.config, &parts.clock),
             documents: Documents::new(Arc::clone(&parts.fetcher), Arc::clone(&parts.clock)),
             upstream_revocations: Arc::new(Semaphore::new(UPSTREAM_REVOCATIONS)),
+            untold: Untold::default(),
+            foreign: Foreign::since(parts.clock.now()),
             parts,
         }
     }

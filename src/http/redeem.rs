@@ -44,6 +44,7 @@ impl Redemption {
         {
             return Err(Reason::Revoked.into());
         }
+        app.look_for_others(record.instance, record.issued_at);
         let (grant, attempt) = (record.grant, AttemptId::random(&mut entropy::rng()));
         let proof = app.claim(record, attempt, assertion).await?;
         let code = code.claimed(proof);
@@ -84,7 +85,7 @@ impl From<UpstreamError> for Failure {
 
 impl App {
     async fn claim(
-        &self,
+        self: &Arc<Self>,
         code: &AuthorizationCode,
         attempt: AttemptId,
         assertion: Option<(AssertionHash, Duration)>,
@@ -101,7 +102,14 @@ impl App {
             Err(StoreError::Unavailable(_)) => self.replay.claim(claim).await,
             answer => answer,
         };
-        match claimed.map_err(|error| store_failure(&error))? {
+        let claimed = claimed.map_err(|error| {
+            // It may be held all the same, and would refuse the client's retry as busy.
+            if matches!(error, StoreError::Unavailable(_)) {
+                self.release_later(code.grant, attempt);
+            }
+            store_failure(&error)
+        })?;
+        match claimed {
             Claimed::Granted => Ok(ClaimGranted::by_store()),
             Claimed::Busy => Err(count_replay("code_busy", Reason::CodeBusy)),
             Claimed::AssertionUsed => Err(Reason::Assertion("used before".into()).into()),
@@ -116,6 +124,12 @@ impl App {
                 Err(count_replay("code", Reason::CodeReplayed))
             }
         }
+    }
+
+    fn release_later(self: &Arc<Self>, grant: GrantId, attempt: AttemptId) {
+        self.tell_later("a claim", move |store| async move {
+            store.release(grant, attempt).await.map(drop)
+        });
     }
 
     /// Ends a grant in the store.
@@ -163,12 +177,13 @@ impl App {
     }
 
     async fn mint(
-        &self,
+        self: &Arc<Self>,
         code: RedeemableCode,
         vouched: &Vouched,
         attempt: AttemptId,
     ) -> Result<Secret, Refusal> {
         let (grant, client) = (code.record().grant, code.record().client);
+        let is_parked = matches!(code.record().leg, UpstreamLeg::Parked);
         let minted = {
             let rule = self
                 .resources
@@ -186,12 +201,18 @@ impl App {
             .map_err(|error| Reason::Internal(error.to_string()))?
         };
         // Tokens leave only after the code is known to be used up by this very attempt.
-        if !self
-            .replay
-            .settle(grant, attempt)
-            .await
-            .map_err(|error| store_failure(&error))?
-        {
+        let settled = match self.replay.settle(grant, attempt).await {
+            Err(StoreError::Unavailable(_)) => self.replay.settle(grant, attempt).await,
+            answer => answer,
+        };
+        let settled = settled.map_err(|error| {
+            // The upstream's code is used up, but tokens that are parked can be had again.
+            if is_parked {
+                self.release_later(grant, attempt);
+            }
+            store_failure(&error)
+        })?;
+        if !settled {
             return Err(Reason::Store("the claim was lost".into()).into());
         }
         let bytes = u32::try_from(minted.access_bytes).unwrap_or(u32::MAX);
@@ -201,7 +222,12 @@ impl App {
     }
 
     /// Settles or releases the claim of a code that was not redeemed.
-    async fn give_up(&self, grant: GrantId, attempt: AttemptId, failure: Failure) -> Refusal {
+    async fn give_up(
+        self: &Arc<Self>,
+        grant: GrantId,
+        attempt: AttemptId,
+        failure: Failure,
+    ) -> Refusal {
         let Failure {
             reason,
             retry_after,
@@ -212,8 +238,12 @@ impl App {
         } else {
             self.replay.settle(grant, attempt).await
         };
-        if let Err(error) = kept {
-            tracing::warn!(%error, %grant, "the claim could not be settled; it ends by itself");
+        match kept {
+            Ok(_) => {}
+            Err(_) if ours => self.release_later(grant, attempt),
+            Err(error) => {
+                tracing::warn!(%error, %grant, "the claim could not be settled; it ends by itself");
+            }
         }
         Refusal::from(reason).retry_after(retry_after)
     }

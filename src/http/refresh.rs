@@ -18,8 +18,8 @@ use crate::oauth::names::{AssertionHash, LeaseId, Secret};
 use crate::oauth::records::Memo;
 use crate::oauth::redirect::MatchedRedirect;
 use crate::oauth::token::AuthenticatedRefresh;
-use crate::replay::{Commit, RefreshAttempt, RefreshTurn, Rotation};
-use crate::seal::Sealed;
+use crate::replay::{Commit, RefreshAttempt, RefreshTurn, Rotation, StoreError};
+use crate::seal::{SealError, Sealed};
 use crate::upstream::UpstreamError;
 
 /// How long one request may hold the right to ask the upstream.
@@ -53,23 +53,43 @@ impl Refreshing {
         if ended {
             return Err(Reason::Revoked.into());
         }
+        self.app.look_for_others(record.instance, record.issued_at);
         self.app
             .upstream_of(&record.upstream, record.fingerprint, &record.resource)?;
         let lease = LeaseId::random(&mut entropy::rng());
         let mut waited = Duration::ZERO;
         loop {
-            let turn = self.app.replay.begin_refresh(self.attempt(lease)).await;
-            match turn.map_err(|error| store_failure(&error))? {
+            match self.turn(lease).await? {
                 RefreshTurn::Lead => return self.lead(lease).await,
                 RefreshTurn::Repeat(memo) => return self.repeat(memo),
                 RefreshTurn::Wait if waited < WAIT => {
                     tokio::time::sleep(LOOK).await;
                     waited += LOOK;
                 }
+                // Overtaken while it waited: the client has newer tokens, and must not lose them.
+                RefreshTurn::Superseded if !waited.is_zero() => {
+                    return Err(Reason::LeaseBusy.into());
+                }
                 RefreshTurn::Wait => return Err(Reason::LeaseBusy.into()),
                 refused => return Err(self.refused(&refused)),
             }
         }
+    }
+
+    /// Asks whose turn it is; once more where the answer was lost. A lease that may have been taken
+    /// all the same is given back, or every retry would wait for its end.
+    async fn turn(&self, lease: LeaseId) -> Result<RefreshTurn, Refusal> {
+        let attempt = self.attempt(lease);
+        let turn = match self.app.replay.begin_refresh(attempt.clone()).await {
+            Err(StoreError::Unavailable(_)) => self.app.replay.begin_refresh(attempt).await,
+            answer => answer,
+        };
+        turn.map_err(|error| {
+            if matches!(error, StoreError::Unavailable(_)) {
+                self.abandon_later(lease);
+            }
+            store_failure(&error)
+        })
     }
 
     fn attempt(&self, lease: LeaseId) -> RefreshAttempt {
@@ -106,6 +126,7 @@ impl Refreshing {
                 audit("refresh_fork");
                 count_replay("refresh_fork", Reason::RefreshForked)
             }
+            RefreshTurn::Superseded => count_replay("grace", Reason::RefreshOvertaken),
             RefreshTurn::OtherRequest => Reason::RepeatedOtherwise.into(),
             RefreshTurn::TooOften => count_replay("grace", Reason::RepeatedTooOften),
             RefreshTurn::AssertionUsed => Reason::Assertion("used before".into()).into(),
@@ -132,24 +153,50 @@ impl Refreshing {
     }
 
     async fn lead(&self, lease: LeaseId) -> Result<Secret, Refusal> {
-        let grant = self.token.record().grant;
         match self.vouched().await {
-            Ok(vouched) => {
-                let minted = self.mint(&vouched)?;
-                self.commit(lease, minted).await
-            }
+            Ok(vouched) => match self.mint(lease, &vouched) {
+                Ok((body, Some(rotation))) => self.commit(rotation).await.map(|()| body),
+                // The last answer of this grant: nothing was rotated.
+                Ok((body, None)) => {
+                    self.abandon(lease).await;
+                    Ok(body)
+                }
+                Err(reason) => {
+                    self.abandon(lease).await;
+                    Err(reason.into())
+                }
+            },
             Err((reason, retry_after)) => {
                 if reason.code().status().is_server_error() {
-                    if let Err(error) = self.app.replay.abandon_refresh(grant, lease).await {
-                        tracing::warn!(%error, %grant, "the lease could not be given back; it ends by itself");
-                    }
+                    self.abandon(lease).await;
                 } else {
                     // The upstream said no, or the rules do: the grant ends here.
-                    self.app.end(grant, self.rest_of_grant()).await?;
+                    let ended = self
+                        .app
+                        .end(self.token.record().grant, self.rest_of_grant());
+                    if let Err(failed) = ended.await {
+                        self.abandon_later(lease);
+                        return Err(failed);
+                    }
                 }
                 Err(Refusal::from(reason).retry_after(retry_after))
             }
         }
+    }
+
+    /// Gives the lease back, so that the next request need not wait for its end.
+    async fn abandon(&self, lease: LeaseId) {
+        let grant = self.token.record().grant;
+        if self.app.replay.abandon_refresh(grant, lease).await.is_err() {
+            self.abandon_later(lease);
+        }
+    }
+
+    fn abandon_later(&self, lease: LeaseId) {
+        let grant = self.token.record().grant;
+        self.app.tell_later("a lease", move |store| async move {
+            store.abandon_refresh(grant, lease).await
+        });
     }
 
     /// Asks the upstream, once.
@@ -198,41 +245,34 @@ impl Refreshing {
             .map_err(|reason| (reason, None))
     }
 
-    fn mint(&self, vouched: &Vouched) -> Result<Minted, Reason> {
+    /// The answer, and what makes it the current one; nothing if it brings no refresh token.
+    fn mint(
+        &self,
+        lease: LeaseId,
+        vouched: &Vouched,
+    ) -> Result<(Secret, Option<Rotation>), Reason> {
+        let internal = |error: SealError| Reason::Internal(error.to_string());
         let resource = &self.token.record().resource;
         let rule = self
             .app
             .resources
             .at(resource)
             .ok_or(Reason::ResourceGone)?;
-        let keys = self.app.keys.current();
-        self.token
-            .mint(
-                rule,
-                vouched,
-                self.app.terms(),
-                &keys,
-                self.app.now(),
-                &mut entropy::rng(),
-            )
-            .map_err(|error| Reason::Internal(error.to_string()))
-    }
-
-    async fn commit(&self, lease: LeaseId, minted: Minted) -> Result<Secret, Refusal> {
-        let Some(refresh) = minted.refresh else {
-            return Ok(minted.body);
+        let (keys, now) = (self.app.keys.current(), self.app.now());
+        let rng = &mut entropy::rng();
+        let Minted { body, refresh, .. } = self
+            .token
+            .mint(rule, vouched, self.app.terms(), &keys, now, rng)
+            .map_err(internal)?;
+        let Some(refresh) = refresh else {
+            return Ok((body, None));
         };
         let memo = Memo {
-            body: minted.body.clone(),
-            expires_at: self.app.now().plus(self.grace),
+            body: body.clone(),
+            expires_at: now.plus(self.grace),
         };
         let binding = Secret::new(self.token.presented());
-        let memo = self
-            .app
-            .keys
-            .current()
-            .seal_bound(&memo, &binding, &mut entropy::rng())
-            .map_err(|error| Reason::Internal(error.to_string()))?;
+        let memo = keys.seal_bound(&memo, &binding, rng).map_err(internal)?;
         let rotation = Rotation {
             grant: self.token.record().grant,
             lease,
@@ -242,16 +282,29 @@ impl Refreshing {
             grace: self.grace,
             ttl: self.rest_of_grant(),
         };
-        match self
-            .app
-            .replay
-            .commit_refresh(rotation)
-            .await
-            .map_err(|error| store_failure(&error))?
-        {
-            Commit::Committed => Ok(minted.body),
-            Commit::Revoked => Err(Reason::Revoked.into()),
-            Commit::LeaseLost => Err(Reason::LeaseBusy.into()),
+        Ok((body, Some(rotation)))
+    }
+
+    /// Makes the new token the current one. The upstream has rotated already, so this is told to
+    /// the store until it hears: a retry then gets the answer that could not be given now.
+    async fn commit(&self, rotation: Rotation) -> Result<(), Refusal> {
+        let committed = match self.app.replay.commit_refresh(rotation.clone()).await {
+            Err(StoreError::Unavailable(_)) => {
+                self.app.replay.commit_refresh(rotation.clone()).await
+            }
+            answer => answer,
+        };
+        match committed {
+            Ok(Commit::Committed) => Ok(()),
+            Ok(Commit::Revoked) => Err(Reason::Revoked.into()),
+            Ok(Commit::LeaseLost) => Err(Reason::LeaseBusy.into()),
+            Err(error) => {
+                self.app.tell_later("a rotation", move |store| {
+                    let rotation = rotation.clone();
+                    async move { store.commit_refresh(rotation).await.map(drop) }
+                });
+                Err(store_failure(&error))
+            }
         }
     }
 }

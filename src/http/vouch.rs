@@ -4,6 +4,7 @@ use crate::config::Resource;
 use crate::oauth::error::Reason;
 use crate::oauth::mint::{Terms, Vouched};
 use crate::oauth::names::{Subject, UpstreamFingerprint, UpstreamName};
+use crate::oauth::records::UpstreamCredential;
 use crate::upstream::{SignIn, Upstream, UpstreamError};
 
 use super::App;
@@ -40,12 +41,14 @@ impl App {
             metrics::counter!("mcp_oauth_denied_total", "reason" => "access_rule").increment(1);
             return Err(Reason::NotAllowed);
         }
+        // With nothing to ask with, the grant ends with the access token.
+        let nothing = matches!(sign_in.credential, UpstreamCredential::Nothing);
         Ok(Vouched {
             subject,
             identity: sign_in.identity,
             access_token: sign_in.access_token,
             access_expires_at: sign_in.access_expires_at,
-            credential: Some(sign_in.credential),
+            credential: (!nothing).then_some(sign_in.credential),
         })
     }
 

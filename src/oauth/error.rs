@@ -201,6 +201,9 @@ pub enum Reason {
     /// A superseded refresh token came again after the grace.
     #[error("a superseded refresh token was used again")]
     RefreshReplayed,
+    /// A token older than the previous one came within its own grace.
+    #[error("a refresh token was overtaken by two rotations")]
+    RefreshOvertaken,
     /// Two different tokens of one generation.
     #[error("the grant was forked")]
     RefreshForked,
@@ -305,6 +308,7 @@ impl Reason {
             | Self::Revoked
             | Self::RefreshReplayed
             | Self::RefreshForked
+            | Self::RefreshOvertaken
             | Self::RepeatedTooOften => Code::InvalidGrant,
             Self::Denied => Code::AccessDenied,
             Self::UpstreamError(_) | Self::Internal(_) => Code::ServerError,
@@ -365,7 +369,9 @@ impl Reason {
             Self::RefreshReplayed | Self::RefreshForked => {
                 "the refresh token was used before; sign in again"
             }
-            Self::RepeatedTooOften => "the refresh token was used before; use the newer one",
+            Self::RefreshOvertaken | Self::RepeatedTooOften => {
+                "the refresh token was used before; use the newer one"
+            }
             Self::RepeatedOtherwise => "repeat the refresh with the scope of the first time",
             Self::Denied => "access was denied",
             Self::OtherBrowser | Self::NoLogin => {

@@ -18,6 +18,9 @@ use crate::oauth::token::{AuthenticatedRefresh, RedeemableCode};
 use crate::seal::{Keyring, SealError, Sealed};
 use crate::time::Timestamp;
 
+/// Most groups that a token carries: it travels in a header.
+const MAX_CARRIED_GROUPS: usize = 200;
+
 /// Life times, and who mints.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'a> {
@@ -239,12 +242,24 @@ fn access_token(
         grant: grant.id,
         grant_issued_at: grant.issued_at,
         fingerprint: grant.fingerprint,
-        identity: if carries.identity {
-            vouched.identity.clone()
-        } else {
-            Identity::default()
-        },
+        identity: carried(&vouched.identity, carries.identity),
         upstream_token: carries.upstream_token.then(|| vouched.access_token.clone()),
+    }
+}
+
+/// What of the person travels: nothing, where the resource passes nothing on.
+fn carried(identity: &Identity, carries: bool) -> Identity {
+    if !carries {
+        return Identity::default();
+    }
+    Identity {
+        groups: identity
+            .groups
+            .iter()
+            .take(MAX_CARRIED_GROUPS)
+            .cloned()
+            .collect(),
+        ..identity.clone()
     }
 }
 

@@ -212,6 +212,7 @@ pub struct Identity {
 
 /// `at1`: our access token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "FlatAccessToken")]
 pub struct AccessToken {
     /// The issuer, `public_url`.
     pub iss: String,
@@ -244,6 +245,58 @@ pub struct AccessToken {
     /// The upstream's access token, only for a resource that forwards it.
     #[serde(rename = "ut", default, skip_serializing_if = "Option::is_none")]
     pub upstream_token: Option<Secret>,
+}
+
+/// [`AccessToken`] as it is read: one is opened for every request, and flattening would first keep
+/// every member in a tree.
+#[derive(Deserialize)]
+struct FlatAccessToken {
+    iss: String,
+    sub: Subject,
+    aud: String,
+    client_id: ClientHash,
+    scope: Scope,
+    iat: Timestamp,
+    exp: Timestamp,
+    jti: TokenId,
+    #[serde(rename = "g")]
+    grant: GrantId,
+    #[serde(rename = "gi")]
+    grant_issued_at: Timestamp,
+    #[serde(rename = "f")]
+    fingerprint: UpstreamFingerprint,
+    #[serde(rename = "em", default)]
+    email: Option<String>,
+    #[serde(rename = "un", default)]
+    preferred_username: Option<String>,
+    #[serde(rename = "gr", default)]
+    groups: Vec<String>,
+    #[serde(rename = "ut", default)]
+    upstream_token: Option<Secret>,
+}
+
+impl From<FlatAccessToken> for AccessToken {
+    fn from(flat: FlatAccessToken) -> Self {
+        Self {
+            iss: flat.iss,
+            sub: flat.sub,
+            aud: flat.aud,
+            client_id: flat.client_id,
+            scope: flat.scope,
+            iat: flat.iat,
+            exp: flat.exp,
+            jti: flat.jti,
+            grant: flat.grant,
+            grant_issued_at: flat.grant_issued_at,
+            fingerprint: flat.fingerprint,
+            identity: Identity {
+                email: flat.email,
+                preferred_username: flat.preferred_username,
+                groups: flat.groups,
+            },
+            upstream_token: flat.upstream_token,
+        }
+    }
 }
 
 /// What we can ask the upstream with at a refresh.

@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use crate::oauth::names::{AssertionHash, AttemptId, GrantId, LeaseId};
 use crate::replay::revoked::Revoked;
 use crate::replay::shards::{ByOwnBits, Due, Millis, Room, Sharded, TICK, after, millis};
+use crate::replay::sync::{AtomicU64, Mutex, MutexGuard};
 use crate::replay::{
     Claim, Claimed, Commit, RefreshAttempt, RefreshTurn, ReplayStore, Rotation, StoreError,
 };

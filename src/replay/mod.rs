@@ -43,8 +43,12 @@
 //! | current, lease free or its time over | takes the lease: `Lead` |
 //! | current, another holds the lease | `Wait` |
 //! | previous, within grace | `Repeat`, or `OtherRequest`, or `TooOften` |
-//! | the generation of current or previous, another hash | revokes the grant: `Fork` |
+//! | older, within its own grace | `Superseded` |
+//! | the generation of a token that is remembered, another hash | revokes the grant: `Fork` |
 //! | older, or previous past grace | revokes the grant: `Reuse` |
+//!
+//! Of the tokens before the previous one the last four are remembered, each through its own grace:
+//! a client that is slow, while another request of its own rotates twice, is no thief.
 //!
 //! A token that is waited for is the current one until the commit, and the previous one from then
 //! on: a waiting request asks again until it gets `Repeat` or, where the leader gave up, `Lead`.
@@ -61,6 +65,11 @@ pub mod redis;
 mod revocations;
 mod revoked;
 mod shards;
+mod sync;
+
+#[cfg(test)]
+#[cfg(feature = "interleavings")]
+mod interleavings;
 
 pub use revocations::Revocations;
 
@@ -135,6 +144,8 @@ pub enum RefreshTurn {
     OtherRequest,
     /// The previous token within grace, more often than allowed; nothing is revoked.
     TooOften,
+    /// A token older than the previous one, within its own grace; nothing is revoked.
+    Superseded,
     /// An older token, or the previous one after grace. The grant is now revoked.
     Reuse,
     /// The same generation as a known token, but another token. The grant is now revoked.

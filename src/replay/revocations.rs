@@ -71,6 +71,7 @@ impl Revocations {
 }
 
 #[cfg(test)]
+#[cfg(not(feature = "interleavings"))]
 mod tests {
     use super::*;
     use crate::oauth::names::{TokenId, UpstreamFingerprint};

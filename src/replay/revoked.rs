@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{PoisonError, RwLock};
+use std::sync::PoisonError;
 
 use crate::oauth::names::GrantId;
 use crate::replay::StoreError;
 use crate::replay::shards::{ByOwnBits, Due, Millis, Room, Sharded};
+use crate::replay::sync::RwLock;
 
 /// Revoked grants and when each ends by itself.
 pub(super) struct Revoked {
@@ -95,6 +96,7 @@ impl fmt::Debug for Revoked {
 }
 
 #[cfg(test)]
+#[cfg(not(feature = "interleavings"))]
 mod tests {
     use super::*;
     use crate::replay::shards::TICK;

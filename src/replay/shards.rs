@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::oauth::names::GrantId;
 use crate::replay::StoreError;
+use crate::replay::sync::AtomicUsize;
 
 /// Milliseconds since the clock's fixed point.
 pub(super) type Millis = u64;
@@ -183,6 +184,7 @@ impl Hasher for OwnBits {
 }
 
 #[cfg(test)]
+#[cfg(not(feature = "interleavings"))]
 mod tests {
     use super::*;
 

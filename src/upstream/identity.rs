@@ -10,8 +10,8 @@ use crate::oauth::records::Identity;
 
 /// Longest id (OpenID Connect Core §2: `sub`), name or group.
 const MAX_TEXT: usize = 255;
-/// Most groups; they travel in tokens.
-const MAX_GROUPS: usize = 200;
+/// Most groups that are read; the rules are asked about each of them.
+const MAX_GROUPS: usize = 2_000;
 
 /// Where things are.
 #[derive(Clone, Debug)]

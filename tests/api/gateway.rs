@@ -8,6 +8,7 @@ mod browser;
 mod faults;
 mod headers;
 mod layer;
+mod listen;
 mod paths;
 mod session;
 mod smuggling;

@@ -76,12 +76,55 @@ async fn superseded_token_after_the_grace_ends_the_grant() {
     );
 }
 
+// TR4: a slow process of an honest client, overtaken by another one that refreshed twice.
 #[tokio::test]
-async fn older_token_ends_the_grant_even_within_the_grace() {
+async fn older_token_within_its_own_grace_is_refused_and_ends_nothing() {
     let world = World::new();
     let (client, tokens) = login(&world).await;
     let second = Tokens::of(&client.refresh(&world, &tokens.refresh).await);
     let third = Tokens::of(&client.refresh(&world, &second.refresh).await);
+    let overtaken = client.refresh(&world, &tokens.refresh).await;
+    assert_eq!(
+        (overtaken.status.as_u16(), overtaken.error().as_str()),
+        (400, "invalid_grant")
+    );
+    assert_eq!(client.refresh(&world, &third.refresh).await.status, 200);
+    assert_eq!(world.upstream.counts().refreshes, 3);
+}
+
+// TR4: the same while it waits for its turn: the client has newer tokens, and keeps them.
+#[tokio::test(start_paused = true)]
+async fn waiting_request_that_is_overtaken_is_told_to_come_back() {
+    let world = World::new();
+    let (client, tokens) = login(&world).await;
+    // The waiting request looks every 40 ms: what follows falls between two looks.
+    world.upstream.mood(Mood::Slow(Duration::from_millis(500)));
+    let leading = async {
+        let second = Tokens::of(&client.refresh(&world, &tokens.refresh).await);
+        world.upstream.mood(Mood::Well);
+        Tokens::of(&client.refresh(&world, &second.refresh).await)
+    };
+    let waiting = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        client.refresh(&world, &tokens.refresh).await
+    };
+    let (third, overtaken) = futures_util::future::join(leading, waiting).await;
+    assert_eq!(
+        (overtaken.status.as_u16(), overtaken.error().as_str()),
+        (503, "temporarily_unavailable")
+    );
+    assert_eq!(client.refresh(&world, &third.refresh).await.status, 200);
+}
+
+// TR3
+#[tokio::test]
+async fn older_token_after_its_own_grace_ends_the_grant() {
+    let world = World::new();
+    let (client, tokens) = login(&world).await;
+    let second = Tokens::of(&client.refresh(&world, &tokens.refresh).await);
+    world.clock.advance(Duration::from_secs(119));
+    let third = Tokens::of(&client.refresh(&world, &second.refresh).await);
+    world.clock.advance(Duration::from_secs(2));
     assert_eq!(
         client.refresh(&world, &tokens.refresh).await.error(),
         "invalid_grant"

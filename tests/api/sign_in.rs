@@ -4,11 +4,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mcp_oauth::entropy;
-use mcp_oauth::http::{App, AppParts, routes};
 use mcp_oauth::net::{TrustedClient, TrustedOptions};
-use mcp_oauth::oauth::names::{InstanceId, Secret, UpstreamName};
-use mcp_oauth::server;
+use mcp_oauth::oauth::names::{Secret, UpstreamName};
 use mcp_oauth::upstream::{self, RawUpstream, Secrets};
 use serde_json::json;
 
@@ -21,7 +18,7 @@ use super::support::world::{Answer, World, encode};
 
 /// A world whose upstream is a real one, toward a provider on this computer.
 async fn world() -> (World, FakeUpstream) {
-    let mut world = World::new();
+    let world = World::new();
     let fake = FakeUpstream::start_at(Arc::clone(&world.clock) as _).await;
     let raw = RawUpstream {
         provider: Some("oidc".to_owned()),
@@ -39,20 +36,8 @@ async fn world() -> (World, FakeUpstream) {
         .join(&settings.profile().callback_path);
     let http = TrustedClient::new(TrustedOptions::default()).unwrap();
     let upstream = upstream::build(settings, callback, &http, Arc::clone(&world.clock) as _);
-    let app = Arc::new(App::new(AppParts {
-        config: Arc::clone(&app.config),
-        keys: Arc::clone(&app.keys),
-        clock: Arc::clone(&app.clock),
-        replay: Arc::clone(&app.replay),
-        revocations: Arc::clone(&app.revocations),
-        upstreams: [(name, upstream.unwrap())].into(),
-        resources: server::resources(&app.config),
-        instance: InstanceId::random(&mut entropy::rng()),
-        fetcher: Arc::clone(&world.web) as _,
-    }));
-    world.router = routes::router(&app);
-    world.app = app;
-    (world, fake)
+    let config = Arc::clone(&world.app.config);
+    (world.rebuilt(config, [(name, upstream.unwrap())]), fake)
 }
 
 /// From "Allow" through the provider to the answer of our callback.

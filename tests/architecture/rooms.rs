@@ -45,15 +45,17 @@ const ROOMS: &[Room] = &[
     ("http", BELOW_THE_DOORS),
     ("gateway", BELOW_THE_DOORS),
     ("admin", BELOW_THE_DOORS),
-    ("listen", &["gateway::stall"]),
+    ("tls", &["config"]),
+    ("listen", &["gateway::stall", "tls"]),
     ("server", BELOW_THE_SERVER),
     ("demo", BELOW_THE_DEMO),
+    ("doctor", BELOW_THE_DEMO),
     ("cli", BELOW_THE_COMMANDS),
     ("main", &["cli"]),
 ];
 
 /// Everything below the binary, from the bottom up; each group may name what stands before it.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 17] = [
     "time",
     "entropy",
     "seal",
@@ -66,13 +68,15 @@ const ORDER: [&str; 15] = [
     "http",
     "gateway",
     "admin",
+    "tls",
     "listen",
     "server",
     "demo",
+    "doctor",
 ];
 const BELOW_THE_DOORS: &[&str] = ORDER.split_at(9).0;
-const BELOW_THE_SERVER: &[&str] = ORDER.split_at(13).0;
-const BELOW_THE_DEMO: &[&str] = ORDER.split_at(14).0;
+const BELOW_THE_SERVER: &[&str] = ORDER.split_at(14).0;
+const BELOW_THE_DEMO: &[&str] = ORDER.split_at(15).0;
 const BELOW_THE_COMMANDS: &[&str] = &ORDER;
 
 /// Complains of every import that the table does not allow.

@@ -27,7 +27,20 @@ struct Previous {
     request: TokenHash,
     uses: u32,
     memo: Option<Vec<u8>>,
+    older: Vec<Superseded>,
 }
+
+/// A token before the previous one, that its client may still hold in good faith.
+#[derive(Debug)]
+struct Superseded {
+    generation: u64,
+    token: TokenHash,
+    rotated_at: Millis,
+    grace_ends: Millis,
+}
+
+/// How many of them are remembered.
+const OLDER: usize = 4;
 
 #[derive(Debug)]
 struct Lease {
@@ -92,7 +105,8 @@ impl RefreshRecord {
             Some(previous) if previous.generation == attempt.generation => {
                 previous.turn(attempt, now)
             }
-            _ => RefreshTurn::Reuse,
+            Some(previous) => previous.older_turn(attempt, now),
+            None => RefreshTurn::Reuse,
         }
     }
 
@@ -110,6 +124,7 @@ impl RefreshRecord {
             return Commit::LeaseLost;
         };
         let has_grace = !rotation.grace.is_zero();
+        let older = self.previous.take().map(|it| it.into_older(now));
         self.previous = Some(Box::new(Previous {
             generation: self.generation,
             token: self.current,
@@ -118,6 +133,7 @@ impl RefreshRecord {
             request: lease.request,
             uses: 0,
             memo: has_grace.then_some(rotation.memo),
+            older: older.unwrap_or_default(),
         }));
         self.generation = rotation.generation;
         self.current = rotation.token;
@@ -139,13 +155,16 @@ impl RefreshRecord {
     /// Forgets an answer whose grace is over, and says how long it was.
     pub(super) fn forget_memo(&mut self, now: Millis) -> usize {
         let length = self.memo_length();
-        match &mut self.previous {
-            Some(previous) if previous.grace_ends <= now => {
-                previous.memo = None;
-                length
-            }
-            _ => 0,
+        let Some(previous) = &mut self.previous else {
+            return 0;
+        };
+        previous.older.retain(|it| now < it.grace_ends);
+        previous.older.shrink_to_fit();
+        if previous.grace_ends > now {
+            return 0;
         }
+        previous.memo = None;
+        length
     }
 
     fn is_current(&self, attempt: &RefreshAttempt) -> bool {
@@ -188,5 +207,36 @@ impl Previous {
         }
         self.uses += 1;
         RefreshTurn::Repeat(memo.clone())
+    }
+
+    /// What an older token is answered: nothing that it could use, whatever its age.
+    fn older_turn(&self, attempt: &RefreshAttempt, now: Millis) -> RefreshTurn {
+        let is_it = |it: &&Superseded| it.generation == attempt.generation;
+        let Some(older) = self.older.iter().find(is_it) else {
+            return RefreshTurn::Reuse;
+        };
+        let grace_ends = older.grace_ends.min(after(older.rotated_at, attempt.grace));
+        if now >= grace_ends {
+            RefreshTurn::Reuse
+        } else if older.token.matches(&attempt.token) {
+            RefreshTurn::Superseded
+        } else {
+            RefreshTurn::Fork
+        }
+    }
+
+    /// What stays known once another token is the previous one.
+    fn into_older(self, now: Millis) -> Vec<Superseded> {
+        let mut older = self.older;
+        older.push(Superseded {
+            generation: self.generation,
+            token: self.token,
+            rotated_at: self.rotated_at,
+            grace_ends: self.grace_ends,
+        });
+        older.retain(|it| now < it.grace_ends);
+        let surplus = older.len().saturating_sub(OLDER);
+        older.drain(..surplus);
+        older
     }
 }

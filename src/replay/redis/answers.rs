@@ -48,6 +48,7 @@ pub(super) fn turn(answer: Value) -> Result<RefreshTurn, StoreError> {
         ("repeat", Some(memo)) => Ok(RefreshTurn::Repeat(memo)),
         ("other", None) => Ok(RefreshTurn::OtherRequest),
         ("often", None) => Ok(RefreshTurn::TooOften),
+        ("superseded", None) => Ok(RefreshTurn::Superseded),
         ("reuse", None) => Ok(RefreshTurn::Reuse),
         ("fork", None) => Ok(RefreshTurn::Fork),
         ("revoked", None) => Ok(RefreshTurn::Revoked),

@@ -96,7 +96,23 @@ async fn session_of_one_resource_is_unknown_at_another() {
     );
     let elsewhere = call(&front, "/other", "", &[session]).await;
     assert_eq!(elsewhere.status, StatusCode::NOT_FOUND);
-    // Nobody's session does not become the session of whoever signs in.
+}
+
+// S7: clients keep the session that they began before they were asked to sign in.
+#[tokio::test]
+async fn session_that_began_without_a_person_goes_on_after_the_sign_in_and_never_back() {
+    let backend = stateful().await;
+    let front = Front::before(&backend, "auth = \"optional\"").await;
+    let begun = call(&front, "/mcp", "", &[]).await;
+    let session = begun.header("mcp-session-id").unwrap();
     let signed_in = call(&front, "/mcp", &front.token(), &[session]).await;
-    assert_eq!(signed_in.status, StatusCode::NOT_FOUND);
+    assert_eq!(signed_in.status, StatusCode::OK);
+    assert_eq!(backend.seen()[1].all("mcp-session-id"), ["backend-7"]);
+
+    let begun = call(&front, "/mcp", &front.token(), &[]).await;
+    let session = begun.header("mcp-session-id").unwrap();
+    for token in ["", &front.token_of("idp:bob")] {
+        let other = call(&front, "/mcp", token, &[session]).await;
+        assert_eq!(other.status, StatusCode::NOT_FOUND);
+    }
 }

@@ -132,11 +132,56 @@ pub(crate) async fn grace_of_zero_is_strict(world: &World) {
     is_over(world, first.grant).await;
 }
 
+// TR4, F30: a client's slow request, overtaken by two rotations of its own.
+pub(crate) async fn older_token_within_its_own_grace_revokes_nothing(world: &World) {
+    let grant = grant();
+    let slow = attempt(grant, 0);
+    let leader = attempt(grant, 0);
+    assert_eq!(world.begin(leader.clone()).await, RefreshTurn::Lead);
+    assert_eq!(world.begin(slow.clone()).await, RefreshTurn::Wait);
+    assert_eq!(world.commit(rotation(&leader)).await, Commit::Committed);
+    world.advance(just_before(GRACE)).await;
+    for generation in 1..4 {
+        world.rotate(grant, generation).await;
+        assert_eq!(world.begin(slow.clone()).await, RefreshTurn::Superseded);
+    }
+    world.rotate(grant, 4).await;
+    assert!(!world.store.is_revoked(&grant));
+}
+
 // TR3
-pub(crate) async fn older_token_revokes_within_grace_too(world: &World) {
+pub(crate) async fn older_token_after_its_own_grace_revokes(world: &World) {
+    let grant = grant();
+    world.rotate(grant, 0).await;
+    world.advance(just_before(GRACE)).await;
+    world.rotate(grant, 1).await;
+    world.advance(SECOND * 2).await;
+    assert_eq!(world.begin(attempt(grant, 0)).await, RefreshTurn::Reuse);
+    is_over(world, grant).await;
+}
+
+// TR3
+pub(crate) async fn other_token_of_an_older_generation_is_a_fork(world: &World) {
     let grant = grant();
     world.rotate(grant, 0).await;
     world.rotate(grant, 1).await;
+    let mut forged = attempt(grant, 0);
+    forged.token = TokenHash::of("a second token of generation 0");
+    assert_eq!(world.begin(forged).await, RefreshTurn::Fork);
+    is_over(world, grant).await;
+}
+
+// TR3
+pub(crate) async fn older_tokens_are_remembered_up_to_a_bound(world: &World) {
+    let grant = grant();
+    for generation in 0..6 {
+        world.rotate(grant, generation).await;
+    }
+    // 6 is current, 5 previous, 1 to 4 are remembered.
+    for generation in 1..5 {
+        let turn = world.begin(attempt(grant, generation)).await;
+        assert_eq!(turn, RefreshTurn::Superseded);
+    }
     assert_eq!(world.begin(attempt(grant, 0)).await, RefreshTurn::Reuse);
     is_over(world, grant).await;
 }
@@ -167,6 +212,7 @@ pub(crate) async fn newer_token_is_adopted_and_the_older_is_reuse(world: &World)
         world.begin(attempt(grant, 7)).await,
         RefreshTurn::Repeat(memo(7))
     );
+    // What it did not see superseded has no grace here.
     assert_eq!(world.begin(attempt(grant, 1)).await, RefreshTurn::Reuse);
     is_over(world, grant).await;
 }

@@ -13,6 +13,8 @@ use proptest::prelude::*;
 
 use crate::api::replay::{GRACE, LEASE, START, attempt, attempt_id, claim, grant, rotation};
 
+/// How many rotations may overtake a request before it counts as a theft.
+const OLDER: u64 = 4;
 /// Life of a code: its claim lives longer.
 const CODE: Duration = Duration::from_secs(60);
 
@@ -249,8 +251,8 @@ struct Request {
     at: Refresh,
 }
 
-/// A grant and its honest client, which may send one token several times at once, and retries
-/// within the grace. It uses a new token only when nothing is under way with the old one.
+/// A grant and its honest client, which may send one token several times at once, retries within
+/// the grace, and uses a new token while older requests of its own are still under way.
 struct GrantLife {
     life: Life,
     held: Token,
@@ -287,11 +289,11 @@ impl GrantLife {
         match *event {
             GrantEvent::Send => {
                 let is_busy = self.requests.len() == 4;
-                let has_old = self
+                let has_ancient = self
                     .requests
                     .iter()
-                    .any(|it| it.attempt.token != self.held.hash);
-                if !is_busy && !has_old {
+                    .any(|it| it.attempt.generation + OLDER < self.held.generation);
+                if !is_busy && !has_ancient {
                     let attempt = self.attempt_with(self.held);
                     self.requests.push(Request {
                         attempt,
@@ -349,7 +351,7 @@ impl GrantLife {
                     RefreshTurn::Lead => Refresh::Asking,
                     RefreshTurn::Wait => Refresh::Beginning,
                     RefreshTurn::Repeat(memo) => Refresh::Answering(Token::from_memo(&memo)),
-                    RefreshTurn::TooOften => Refresh::Over,
+                    RefreshTurn::TooOften | RefreshTurn::Superseded => Refresh::Over,
                     refused => panic!("an honest client was refused: {refused:?}"),
                 }
             }

@@ -90,6 +90,8 @@ struct Claimant {
 struct Family {
     current: (u64, TokenHash),
     replaced: Option<Replaced>,
+    /// Those before that, and the end of each one's grace.
+    older: Vec<((u64, TokenHash), Duration)>,
     /// Its id, its end, its request.
     lease: Option<(u8, Duration, u8)>,
 }
@@ -212,6 +214,7 @@ impl Reference {
                 let family = Family {
                     current: presented,
                     replaced: None,
+                    older: Vec::new(),
                     lease: lead,
                 };
                 self.families.insert(grant, family);
@@ -237,6 +240,10 @@ impl Reference {
         }
         match family.lease {
             Some((holder, _, request)) if holder == lease && generation > family.current.0 => {
+                let before = family.replaced.take();
+                family
+                    .older
+                    .extend(before.map(|it| (it.token, it.at + it.grace)));
                 family.replaced = Some(Replaced {
                     token: family.current,
                     at: self.now,
@@ -258,7 +265,13 @@ impl Family {
     fn previous(&mut self, beginning: Beginning, now: Duration) -> RefreshTurn {
         let replaced = self.replaced.as_mut();
         let Some(replaced) = replaced.filter(|it| it.token.0 == beginning.generation) else {
-            return RefreshTurn::Reuse;
+            let is_it = |it: &&((u64, TokenHash), Duration)| it.0.0 == beginning.generation;
+            return match self.older.iter().find(is_it) {
+                Some((_, end)) if now >= *end => RefreshTurn::Reuse,
+                Some((token, _)) if token.1 != beginning.hash() => RefreshTurn::Fork,
+                Some(_) => RefreshTurn::Superseded,
+                None => RefreshTurn::Reuse,
+            };
         };
         if replaced.token.1 != beginning.hash() {
             RefreshTurn::Fork

@@ -26,6 +26,14 @@ end
 for _, key in ipairs(redis.call('KEYS', ARGV[1] .. '*')) do
   if string.sub(key, -2) == ':r' then
     back(key, 't', 1); back(key, 'e', 1); back(key, 'le', 1)
+    for slot = 0, 3 do
+      local older = redis.call('HGET', key, 'o' .. slot)
+      if older then
+        local generation, token, since, ends = string.match(older, '(%d+) (%S+) (%d+) (%d+)')
+        redis.call('HSET', key, 'o' .. slot,
+          string.format('%s %s %.0f %.0f', generation, token, tonumber(since) - by, tonumber(ends) - by))
+      end
+    end
   elseif string.sub(key, -5) == 'epoch' then
     back(key, 'since', 1000); back(key, 'opens', 1)
   elseif string.sub(key, -5) == ':ends' then

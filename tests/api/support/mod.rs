@@ -2,6 +2,7 @@
 //! that drives the whole dance and lets a test bend one step.
 
 pub(crate) mod client;
+pub(crate) mod flaky;
 pub(crate) mod stub;
 pub(crate) mod upstream;
 pub(crate) mod web;

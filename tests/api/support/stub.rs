@@ -27,6 +27,8 @@ pub(crate) enum Mood {
     Slow(Duration),
     /// Vouches for somebody else at refresh.
     SwapsPerson,
+    /// Leaves nothing to ask with the next time.
+    LeavesNothing,
 }
 
 /// What was asked of the stub.
@@ -87,7 +89,7 @@ impl Stub {
     async fn behave(&self) -> Result<(), UpstreamError> {
         let mood = self.state.lock().unwrap().mood.clone();
         match mood {
-            Mood::Well | Mood::SwapsPerson => Ok(()),
+            Mood::Well | Mood::SwapsPerson | Mood::LeavesNothing => Ok(()),
             Mood::Refuses => Err(UpstreamError::Refused("scripted".into())),
             Mood::Down => Err(UpstreamError::Unavailable {
                 reason: "scripted".into(),
@@ -107,6 +109,7 @@ impl Stub {
             .unwrap()
             .live_refresh
             .insert(refresh.clone());
+        let leaves_nothing = self.state.lock().unwrap().mood == Mood::LeavesNothing;
         SignIn {
             id: person.to_owned(),
             identity: Identity {
@@ -116,7 +119,11 @@ impl Stub {
             },
             access_token: Secret::new(format!("upstream-access.{person}.{generation}")),
             access_expires_at: None,
-            credential: UpstreamCredential::Refresh(Secret::new(refresh)),
+            credential: if leaves_nothing {
+                UpstreamCredential::Nothing
+            } else {
+                UpstreamCredential::Refresh(Secret::new(refresh))
+            },
         }
     }
 }

@@ -8,12 +8,13 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use mcp_oauth::config::{self, Config};
 use mcp_oauth::entropy;
 use mcp_oauth::http::{App, AppParts, routes};
-use mcp_oauth::oauth::names::InstanceId;
+use mcp_oauth::oauth::names::{InstanceId, UpstreamName};
 use mcp_oauth::replay::memory::MemoryStore;
 use mcp_oauth::replay::{ReplayStore, Revocations};
 use mcp_oauth::seal::{KeyState, Keyring, Keys, RootKey};
 use mcp_oauth::server;
 use mcp_oauth::time::{Clock, ManualClock, Timestamp};
+use mcp_oauth::upstream::Upstream;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -54,6 +55,7 @@ pub(crate) struct World {
     pub(crate) upstream: Arc<Stub>,
     /// The documents of clients.
     pub(crate) web: Arc<Web>,
+    replay: Arc<dyn ReplayStore>,
     key: Arc<RootKey>,
 }
 
@@ -113,7 +115,27 @@ impl World {
             START,
             &mut entropy::rng(),
         ));
-        Self::assembled(edit, Arc::new(upstream), clock, key)
+        let replay = in_memory(&clock);
+        Self::assembled(edit, Arc::new(upstream), clock, key, replay)
+    }
+
+    /// A server whose store stands behind another one.
+    pub(crate) fn over(wrap: impl FnOnce(Arc<dyn ReplayStore>) -> Arc<dyn ReplayStore>) -> Self {
+        let world = Self::new();
+        let replay = wrap(Arc::clone(&world.replay));
+        let Self {
+            clock,
+            upstream,
+            key,
+            ..
+        } = world;
+        Self::assembled(|_| {}, upstream, clock, key, replay)
+    }
+
+    /// Another process on the same store, with a clock of its own.
+    pub(crate) fn replica_on_the_store(&self, clock: Arc<ManualClock>) -> Self {
+        let (upstream, replay) = (Arc::clone(&self.upstream), Arc::clone(&self.replay));
+        Self::assembled(|_| {}, upstream, clock, Arc::clone(&self.key), replay)
     }
 
     /// Another process that shares nothing but the keys, the clock and the upstream.
@@ -124,13 +146,16 @@ impl World {
     /// A replica with another configuration.
     pub(crate) fn replica_edited(&self, edit: impl FnOnce(&mut Config)) -> Self {
         let (upstream, clock) = (Arc::clone(&self.upstream), Arc::clone(&self.clock));
-        Self::assembled(edit, upstream, clock, Arc::clone(&self.key))
+        let replay = in_memory(&clock);
+        Self::assembled(edit, upstream, clock, Arc::clone(&self.key), replay)
     }
 
     /// A replica with another upstream.
     pub(crate) fn replica_with(&self, upstream: Stub) -> Self {
         let clock = Arc::clone(&self.clock);
-        Self::assembled(|_| {}, Arc::new(upstream), clock, Arc::clone(&self.key))
+        let replay = in_memory(&clock);
+        let key = Arc::clone(&self.key);
+        Self::assembled(|_| {}, Arc::new(upstream), clock, key, replay)
     }
 
     fn assembled(
@@ -138,6 +163,7 @@ impl World {
         upstream: Arc<Stub>,
         clock: Arc<ManualClock>,
         key: Arc<RootKey>,
+        replay: Arc<dyn ReplayStore>,
     ) -> Self {
         let mut config = config::parse(CONFIG, "test.toml").unwrap();
         edit(&mut config);
@@ -147,10 +173,6 @@ impl World {
             "test",
         )
         .unwrap();
-        let replay: Arc<dyn ReplayStore> = Arc::new(MemoryStore::new(
-            1_000,
-            Arc::clone(&clock) as Arc<dyn Clock>,
-        ));
         let revocations = Arc::new(Revocations::new(
             config.revocation.clone(),
             Arc::clone(&replay),
@@ -162,7 +184,7 @@ impl World {
             config: Arc::new(config),
             keys: Arc::new(Keys::fixed(keyring)),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            replay,
+            replay: Arc::clone(&replay),
             revocations,
             upstreams: [(name, Arc::clone(&upstream) as _)].into(),
             instance: InstanceId::random(&mut entropy::rng()),
@@ -174,7 +196,32 @@ impl World {
             clock,
             upstream,
             web,
+            replay,
             key,
+        }
+    }
+
+    /// The same keys, clock and store, with another configuration and other upstreams.
+    pub(crate) fn rebuilt(
+        self,
+        config: Arc<Config>,
+        upstreams: impl IntoIterator<Item = (UpstreamName, Arc<dyn Upstream>)>,
+    ) -> Self {
+        let app = Arc::new(App::new(AppParts {
+            resources: server::resources(&config),
+            config,
+            keys: Arc::clone(&self.app.keys),
+            clock: Arc::clone(&self.app.clock),
+            replay: Arc::clone(&self.app.replay),
+            revocations: Arc::clone(&self.app.revocations),
+            upstreams: upstreams.into_iter().collect(),
+            instance: InstanceId::random(&mut entropy::rng()),
+            fetcher: Arc::clone(&self.web) as _,
+        }));
+        Self {
+            router: routes::router(&app),
+            app,
+            ..self
         }
     }
 
@@ -206,8 +253,12 @@ impl World {
     }
 }
 
-fn upstream_name(stub: &Stub) -> mcp_oauth::oauth::names::UpstreamName {
-    use mcp_oauth::upstream::Upstream as _;
+fn in_memory(clock: &Arc<ManualClock>) -> Arc<dyn ReplayStore> {
+    let clock = Arc::clone(clock) as Arc<dyn Clock>;
+    Arc::new(MemoryStore::new(1_000, clock))
+}
+
+fn upstream_name(stub: &Stub) -> UpstreamName {
     stub.profile().name.clone()
 }
 

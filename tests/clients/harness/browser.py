@@ -13,6 +13,9 @@ from .wire import json_answer, read_body, read_head
 
 PAGE = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"
 REDIRECTS = (301, 302, 303, 307, 308)
+APPROVALS = ("allow", "accept")
+# What the person types where a page of a provider leaves a field empty.
+TYPED = {"login": "carol", "password": "correct horse battery staple"}
 
 
 class Form(HTMLParser):
@@ -44,10 +47,11 @@ class Form(HTMLParser):
 
 class Browser:
     """One person's browser. `homes` are the origins of the server and of the providers; whatever
-    else a redirect names is the client waiting for its answer."""
+    else a redirect names is the client waiting for its answer. `person` is who signs in, where it is
+    not whom the page proposes."""
 
-    def __init__(self, homes, claim):
-        self._homes, self._claim = homes, claim
+    def __init__(self, homes, claim, person=None):
+        self._homes, self._claim, self._person = homes, claim, person
         self._cookies = {}
         self.pressed = []
 
@@ -70,14 +74,20 @@ class Browser:
             form = Form(text)
             if status != 200 or form.action is None:
                 raise RuntimeError(f"{status} without a form at {urlsplit(url).path}: {text[:400]}")
-            fields = dict(form.fields)
-            name, value = next((b for b in form.buttons if b[1] == "allow"), form.buttons[0])
+            fields = self._typed(form)
+            name, value = next((b for b in form.buttons if b[1] in APPROVALS), form.buttons[0])
             if name:
                 fields[name] = value
                 self.pressed.append(value)
             origin, site = origin_of(url), "same-origin"
             method, body, url = form.method, urlencode(fields), urljoin(url, form.action)
         raise RuntimeError("more than 30 steps")
+
+    def _typed(self, form):
+        fields = {name: value or TYPED.get(name, "") for name, value in form.fields.items()}
+        if self._person and "login" in fields:
+            fields["login"] = self._person
+        return fields
 
     def deliver(self, url):
         """Hands the redirect to the client's listener, which may still be starting."""
@@ -151,12 +161,12 @@ class Browsers:
     async def close(self):
         self._server.close()
 
-    def new(self, owner):
+    def new(self, owner, person=None):
         def claim(target, local):
             if target in self._taps:
                 self._taps[target].claim(local, owner)
 
-        return Browser(self._homes, claim)
+        return Browser(self._homes, claim, person)
 
     async def _serve(self, reader, writer):
         head = await read_head(reader)

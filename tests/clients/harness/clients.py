@@ -25,16 +25,18 @@ class Client:
 
 
 MCP = (("/mcp", OLD), ("/forwarded", NEW))
-BOTH = (("/mcp", OLD), ("/forwarded", NEW), ("/plain", NEW))
+BOTH = (("/mcp", OLD), ("/forwarded", NEW), ("/plain", NEW), ("/canaille", NEW))
+# Signing in is optional there: tools are listed first, without a token.
+FREE = (("/optional", OLD), ("/optional", NEW))
 BY_HAND = (("/mcp", OLD), ("/plain", OLD))
 NO_PROCESS = "each command is a process of its own"
 
 CLIENTS = (
-    Client("TypeScript SDK 2", "npm", "@modelcontextprotocol/client", "sdk_v2.mjs", BOTH),
-    Client("TypeScript SDK 1", "npm", "@modelcontextprotocol/sdk", "sdk_v1.mjs", (("/mcp", OLD), ("/plain", OLD))),
-    Client("Python SDK 2", "python-current", "mcp", "sdk_v2.py", BOTH),
-    Client("Python SDK 1", "python-previous", "mcp", "sdk_v1.py", (("/mcp", OLD),)),
-    Client("FastMCP", "python-current", "fastmcp", "fastmcp_client.py", (("/forwarded", NEW),)),
+    Client("TypeScript SDK 2", "npm", "@modelcontextprotocol/client", "sdk_v2.mjs", BOTH + FREE),
+    Client("TypeScript SDK 1", "npm", "@modelcontextprotocol/sdk", "sdk_v1.mjs", (("/mcp", OLD), ("/plain", OLD), FREE[0])),
+    Client("Python SDK 2", "python-current", "mcp", "sdk_v2.py", BOTH + FREE),
+    Client("Python SDK 1", "python-previous", "mcp", "sdk_v1.py", (("/mcp", OLD), FREE[0])),
+    Client("FastMCP", "python-current", "fastmcp", "fastmcp_client.py", (("/forwarded", NEW), FREE[1])),
     Client("rmcp", "cargo", "rmcp", "rmcp-driver", MCP),
     Client("mcp-remote", "npm", "mcp-remote", "mcp_remote.mjs", MCP),
     Client(
@@ -60,6 +62,14 @@ CLIENTS = (
             "refresh": "the browser row ends with the sign-in",
             "restart": "the browser row ends with the sign-in",
         },
+    ),
+    Client(
+        "Page of another origin",
+        "debian",
+        "chromium",
+        "cross_origin.mjs",
+        (("/mcp", OLD),),
+        cannot={"restart": "a page keeps its tokens for as long as it is open"},
     ),
 )
 

@@ -21,7 +21,13 @@ def race(deployment, browser):
     """Returns how the redemptions were answered; raises unless exactly one was a success."""
     host, port = deployment.tap.target
     authority = urlsplit(deployment.tap.origin).netloc
-    client = register(host, port, authority)
+    return judge(at_once(host, port, authority, urlencode(sign_in(deployment, browser))))
+
+
+def sign_in(deployment, browser):
+    """Registers, signs in, and returns the form that redeems the code."""
+    host, port = deployment.tap.target
+    client = register(host, port, urlsplit(deployment.tap.origin).netloc)
     verifier = secrets.token_urlsafe(32)
     digest = hashlib.sha256(verifier.encode()).digest()
     query = {
@@ -37,7 +43,7 @@ def race(deployment, browser):
     answer = parse_qs(urlsplit(location).query)
     if "code" not in answer:
         raise Wrong(f"no code: {answer}")
-    form = {
+    return {
         "grant_type": "authorization_code",
         "code": answer["code"][0],
         "redirect_uri": REDIRECT,
@@ -45,7 +51,6 @@ def race(deployment, browser):
         "code_verifier": verifier,
         "resource": deployment.url("/mcp"),
     }
-    return judge(at_once(host, port, authority, urlencode(form)))
 
 
 def register(host, port, authority):

@@ -7,16 +7,21 @@ import socket
 from collections import Counter
 from dataclasses import dataclass, field
 
+from .browser import TYPED
 from .install import HERE, found
 from .processes import Failed, answers
 from .tap import Tap
 
 ACCESS_TTL = 30
+# Lists tools for everybody; whoever calls one must sign in, and it is the backend that says so.
+OPTIONAL = "/optional"
 RESOURCES = {
     # path: upstream, what is forwarded
     "/mcp": ("oidc", ["identity"]),
     "/forwarded": ("oidc", ["identity", "access_token"]),
     "/plain": ("plain", ["identity", "authorization"]),
+    "/canaille": ("canaille", ["identity"]),
+    OPTIONAL: ("oidc", ["identity"]),
 }
 
 
@@ -32,34 +37,42 @@ class Shared:
 
     oidc: str
     plain: str
+    canaille: str
     backend: str
     secret_file: str
 
 
-async def start_shared(processes, node, directory, taps):
-    """The two providers and the MCP server."""
+async def start_shared(processes, tools, directory, taps):
+    """The three providers and the MCP server."""
     secret = secrets.token_hex(24)
     secret_file = directory / "client-secret"
     secret_file.write_text(secret)
     secret_file.chmod(0o600)
-    redirects = [f"{tap.origin}/callback/oidc" for tap in taps]
 
-    async def start(name, script, env):
+    def redirects(upstream):
+        return json.dumps([f"{tap.origin}/callback/{upstream}" for tap in taps])
+
+    async def start(name, words, env):
         port = free_port()
 
         async def ready():
             return await answers("127.0.0.1", port)
 
-        words = [node, HERE / "node" / script]
-        env = {"PORT": str(port), **env}
+        env = {"PORT": str(port), "CLIENT_SECRET": secret, **env}
         await processes.start_until(name, words, ready, env=env)
         return f"http://127.0.0.1:{port}"
 
-    oidc = {"CLIENT_SECRET": secret, "REDIRECT_URIS": json.dumps(redirects)}
+    def node(script):
+        return [tools.node, HERE / "node" / script]
+
+    python = [tools.python["canaille"], HERE / "python" / "upstream_canaille.py"]
+    canaille = {"REDIRECT_URIS": redirects("canaille"), "PASSWORD": TYPED["password"]}
+    oidc = {"REDIRECT_URIS": redirects("oidc")}
     return Shared(
-        oidc=await start("oidc-provider", "upstream_oidc.mjs", oidc),
-        plain=await start("plain-provider", "upstream_plain.mjs", {"CLIENT_SECRET": secret}),
-        backend=await start("backend", "backend.mjs", {}),
+        oidc=await start("oidc-provider", node("upstream_oidc.mjs"), oidc),
+        plain=await start("plain-provider", node("upstream_plain.mjs"), {}),
+        canaille=await start("canaille", python, canaille),
+        backend=await start("backend", node("backend.mjs"), {}),
         secret_file=str(secret_file),
     )
 
@@ -105,7 +118,9 @@ class Deployment:
 
     def _configuration(self, shared, port, home):
         resources = "\n".join(
-            f'[[resources]]\npath = "{path}"\nbackend = "{shared.backend}/mcp"\n'
+            f'[[resources]]\npath = "{path}"\n'
+            f'backend = "{shared.backend}{OPTIONAL if path == OPTIONAL else "/mcp"}"\n'
+            f'auth = "{"optional" if path == OPTIONAL else "required"}"\n'
             f'upstream = "{upstream}"\nforward = {forward}\n'
             for path, (upstream, forward) in RESOURCES.items()
         ).replace("'", '"')
@@ -121,6 +136,13 @@ client_id = "gateway"
 client_secret_file = "{shared.secret_file}"
 scopes = ["openid", "email", "profile"]
 # It ends one grant, as a sign-in is one grant there; so revocation works without a store too.
+revocation_scope = "token"
+[upstreams.canaille]
+provider = "oidc"
+issuer = "{shared.canaille}"
+client_id = "gateway"
+client_secret_file = "{shared.secret_file}"
+scopes = ["openid", "email", "profile"]
 revocation_scope = "token"
 [upstreams.plain]
 provider = "github"

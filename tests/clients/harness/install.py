@@ -40,14 +40,16 @@ async def install(binary, processes, names):
 
     if binary and not os.access(binary, os.X_OK):
         raise Failed(f"server: {binary} is no program")
-    node, current, previous, (rmcp, built), _ = await asyncio.gather(
+    node, current, previous, canaille, (rmcp, built), _ = await asyncio.gather(
         node_packages(processes),
         python_packages("current", processes),
         python_packages("previous", processes),
+        python_packages("canaille", processes),
         crates(),
         debian_packages(processes),
     )
-    return Tools(node, {"current": current, "previous": previous}, rmcp, built)
+    python = {"current": current, "previous": previous, "canaille": canaille}
+    return Tools(node, python, rmcp, built)
 
 
 async def command(name, words, processes, *, cwd=None, env=None, seconds=900):

@@ -21,7 +21,7 @@ def mark(result):
 
 
 def cells(row):
-    upstream = {"oidc": "OpenID", "plain": "OAuth 2"}[RESOURCES[row.path][0]]
+    upstream = {"oidc": "OpenID", "plain": "OAuth 2", "canaille": "Canaille"}[RESOURCES[row.path][0]]
     name = f"{row.client.name} ({row.client.package})"
     return [name, version(row.client), row.era, upstream, *(mark(row.results[s]) for s in STEPS)]
 

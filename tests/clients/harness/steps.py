@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 
 from . import clients
 from .clients import NEW
-from .deployment import RESOURCES, free_port
+from .deployment import OPTIONAL, RESOURCES, free_port
 
 STEPS = (
     "discovery",
@@ -26,8 +26,9 @@ STEPS = (
     "revoke",
 )
 # Who the providers say it is.
-SUBJECTS = {"oidc": "oidc:alice", "plain": "plain:583231"}
-EMAILS = {"oidc": "alice@example.com", "plain": "octocat@example.com"}
+SUBJECTS = {"oidc": "oidc:alice", "plain": "plain:583231", "canaille": "canaille:carol"}
+# Canaille does not say that an address is verified, so it is not passed on.
+EMAILS = {"oidc": "alice@example.com", "plain": "octocat@example.com", "canaille": None}
 
 
 class Missed(Exception):
@@ -193,6 +194,11 @@ class Walk:
         return outcome
 
     def _discovered(self):
+        if self._path == OPTIONAL:
+            self._one(
+                "an answer without a token",
+                lambda e: e.path == OPTIONAL and e.status == 200 and not e.bearer,
+            )
         metadata = f"{self._deployment.tap.origin}/.well-known/oauth-protected-resource"
         self._one(
             "a 401 whose challenge names the metadata",

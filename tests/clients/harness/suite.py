@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from . import codes, report
+from . import codes, provider, report
 from .browser import Browsers
 from .clients import CLIENTS, version
 from .deployment import Deployment, start_shared
@@ -137,14 +137,14 @@ async def whole(options, chosen, processes, directory, logs):
     taps = [deployment.tap for deployment in deployments] + ([pages.deployment.tap] if pages else [])
     for tap in taps:
         await tap.open()
-    shared = await start_shared(processes, tools.node, directory, taps)
+    shared = await start_shared(processes, tools, directory, taps)
     for deployment in deployments:
         await deployment.start(processes, tools.binary, shared, directory)
         url = f"{deployment.tap.origin}/.well-known/oauth-authorization-server"
         status, deployment.metadata = await asyncio.to_thread(get, url, {})
         if status != 200:
             raise Failed(f"{deployment.name}: the server's metadata is answered {status}")
-    homes = {shared.oidc, shared.plain, *(tap.origin for tap in taps)}
+    homes = {shared.oidc, shared.plain, shared.canaille, *(tap.origin for tap in taps)}
     browsers = Browsers(homes, taps)
     await browsers.open()
 
@@ -176,6 +176,11 @@ async def run_races(suite, deployments):
             races[deployment.name] = await asyncio.to_thread(codes.race, deployment, browser)
         except Exception as error:
             wrong.append(f"{deployment.name}, parallel redemptions: {error}")
+        try:
+            await asyncio.to_thread(provider.changes, deployment, suite)
+            print(f"{deployment.name}: the provider's new key and its closed account were noticed")
+        except Exception as error:
+            wrong.append(f"{deployment.name}, changes at the provider: {error}")
     return races, wrong
 
 

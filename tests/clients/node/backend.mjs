@@ -50,6 +50,10 @@ async function bodyOf(request) {
 
 createServer(async (request, response) => {
     const body = await bodyOf(request);
+    // Here anybody may look, and people may call.
+    if (request.url === '/optional' && body?.method === 'tools/call' && !request.headers['x-forwarded-user']) {
+        return response.writeHead(401).end();
+    }
     const old = await isLegacyRequest(await toWebRequest(request, body), body);
     return old ? legacy(request, response, body) : modern(request, response, body);
 }).listen(Number(process.env.PORT), '127.0.0.1', () => console.log('ready'));

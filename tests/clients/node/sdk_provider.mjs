@@ -77,30 +77,39 @@ export class Provider {
 
 /** Connects; where the SDK asks for a sign-in, finishes it and connects again, once. */
 export async function connectWith(provider, { newClient, newTransport, Unauthorized, finish }) {
-    const first = newTransport(provider);
-    try {
-        const client = newClient();
-        await client.connect(first);
-        return client;
-    } catch (error) {
-        if (!(error instanceof Unauthorized)) throw error;
-    }
-    await finish(first, provider.location.searchParams);
-    const client = newClient();
-    await client.connect(newTransport(provider));
-    return client;
+    /** The action; where it needs a sign-in, finishes that, and `again`. */
+    const signingIn = async (transport, action, again) => {
+        try {
+            return await action();
+        } catch (error) {
+            if (!(error instanceof Unauthorized)) throw error;
+        }
+        await finish(transport, provider.location.searchParams);
+        return again();
+    };
+    let [client, transport] = [newClient(), newTransport(provider)];
+    await signingIn(
+        transport,
+        () => client.connect(transport),
+        () => {
+            [client, transport] = [newClient(), newTransport(provider)];
+            return client.connect(transport);
+        },
+    );
+    return { client, signingIn: action => signingIn(transport, action, action) };
 }
 
 /** The commands of a connected SDK client. */
 export function commandsOf(connect) {
-    let client;
+    let held;
     return {
         async connect() {
-            client = await connect();
+            held = await connect();
         },
         async call() {
+            const { client, signingIn } = held;
             const { tools } = await client.listTools();
-            const result = await client.callTool({ name: 'headers', arguments: {} });
+            const result = await signingIn(() => client.callTool({ name: 'headers', arguments: {} }));
             return { tools: tools.map(tool => tool.name), result };
         },
         async revoke() {

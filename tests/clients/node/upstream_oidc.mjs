@@ -1,6 +1,9 @@
 // An OpenID provider: npm's oidc-provider. PKCE is required, refresh tokens rotate (and one that
 // is used twice ends the grant), access tokens are short. Signing in is one form: who.
+// `POST /change/key` gives it another signing key, `POST /change/closed/NAME` closes an account and
+// `POST /change/open/NAME` opens it again.
 
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 
 import Provider from 'oidc-provider';
@@ -12,7 +15,18 @@ const people = {
     bob: { name: 'Bob', email: 'bob@example.com', email_verified: true, preferred_username: 'bob' },
 };
 
-const provider = new Provider(issuer, {
+const closed = new Set();
+
+const makeKey = () => ({
+    ...generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ format: 'jwk' }),
+    kid: randomUUID(),
+    alg: 'RS256',
+    use: 'sig',
+});
+
+// Tokens and sessions are kept by the package's own store, which all providers of a process share.
+const makeProvider = () => new Provider(issuer, {
+    jwks: { keys: [makeKey()] },
     clients: [
         {
             client_id: 'gateway',
@@ -25,7 +39,7 @@ const provider = new Provider(issuer, {
     pkce: { required: () => true },
     claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name', 'preferred_username'] },
     conformIdTokenClaims: false,
-    findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id, ...people[id] }) }),
+    findAccount: (_, id) => closed.has(id) ? undefined : { accountId: id, claims: () => ({ sub: id, ...people[id] }) },
     features: { devInteractions: { enabled: false }, revocation: { enabled: true } },
     interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
     rotateRefreshToken: true,
@@ -33,7 +47,14 @@ const provider = new Provider(issuer, {
     cookies: { keys: ['only on loopback'] },
     ttl: { AccessToken: 45, AuthorizationCode: 60, RefreshToken: 3600, IdToken: 300, Interaction: 600, Session: 3600, Grant: 3600 },
 });
-provider.on('server_error', (_, error) => console.error(error));
+let provider = makeProvider();
+
+function change(path) {
+    const [what, name] = path.split('/');
+    if (what === 'key') provider = makeProvider();
+    if (what === 'closed') closed.add(name);
+    if (what === 'open') closed.delete(name);
+}
 
 const page = uid => `<!doctype html><html lang="en"><title>Sign in</title>
 <form method="post" action="/interaction/${uid}"><label>Who are you? <input name="login" value="alice"></label>
@@ -57,6 +78,10 @@ async function interaction(request, response) {
 }
 
 createServer((request, response) => {
+    if (request.method === 'POST' && request.url.startsWith('/change/')) {
+        change(request.url.slice('/change/'.length));
+        return response.writeHead(204).end();
+    }
     if (!request.url.startsWith('/interaction/')) return provider.callback()(request, response);
     return interaction(request, response).catch(error => {
         console.error(error);

@@ -4,6 +4,7 @@
 --
 -- The record: g and c the current generation and token; pg and p the previous ones, t when they
 -- were superseded, e the end of their grace, q their request, u how often they were answered again;
+-- o0 to o3 the tokens before that, each through its own grace;
 -- l, le, lq the lease, its end and its request.
 
 local mark, record, memo = KEYS[1], KEYS[2], KEYS[3]
@@ -12,7 +13,8 @@ local lease, grace, ttl = ARGV[5], tonumber(ARGV[7]), ARGV[9]
 local time = now()
 
 if redis.call('EXISTS', mark) == 1 then return { 'revoked' } end
-local known = redis.call('HMGET', record, 'g', 'c', 'l', 'le', 'pg', 'p', 't', 'e', 'q', 'u')
+local known = redis.call('HMGET', record, 'g', 'c', 'l', 'le', 'pg', 'p', 't', 'e', 'q', 'u',
+  older_field(generation))
 local current = known[1] and tonumber(known[1])
 local is_current = current == generation and known[2] == token
 if is_current and known[3] == lease then return { 'lead' } end
@@ -33,7 +35,7 @@ local function ended(why)
 end
 
 if not current or generation > current then
-  redis.call('HDEL', record, 'pg', 'p', 't', 'e', 'q', 'u')
+  redis.call('HDEL', record, 'pg', 'p', 't', 'e', 'q', 'u', 'o0', 'o1', 'o2', 'o3')
   redis.call('DEL', memo)
   redis.call('HSET', record, 'g', ARGV[2], 'c', token)
   return lead()
@@ -43,7 +45,14 @@ if generation == current then
   if known[3] and time < tonumber(known[4]) then return { 'wait' } end
   return lead()
 end
-if not known[5] or tonumber(known[5]) ~= generation then return ended('reuse') end
+if not known[5] then return ended('reuse') end
+if tonumber(known[5]) ~= generation then
+  local older, older_token, since, ends = older_parts(known[11])
+  if not older or tonumber(older) ~= generation then return ended('reuse') end
+  if time >= math.min(tonumber(ends), tonumber(since) + grace) then return ended('reuse') end
+  if older_token ~= token then return ended('fork') end
+  return { 'superseded' }
+end
 if known[6] ~= token then return ended('fork') end
 if time >= math.min(tonumber(known[8]), tonumber(known[7]) + grace) then return ended('reuse') end
 if known[9] ~= request then return { 'other' } end

@@ -19,6 +19,16 @@ local function spend(key, by, ttl)
   return true
 end
 
+-- The last four tokens before the previous one: a field of the record for each, short enough that
+-- the record stays compact: generation, token, when it was superseded, end of its grace.
+local function older_field(generation)
+  return 'o' .. digits(generation % 4)
+end
+
+local function older_parts(text)
+  return string.match(text or '', '^(%d+) (%S+) (%d+) (%d+)$')
+end
+
 -- Lets a key live for at least so long.
 local function extend(key, ttl)
   if redis.call('PTTL', key) < tonumber(ttl) then redis.call('PEXPIRE', key, ttl) end

@@ -1,0 +1,263 @@
+"""The measurements, and the tables that they become."""
+
+import argparse
+import asyncio
+import http.client
+import json
+import os
+import platform
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.processes import Failed, Processes
+from places import HERE, PROJECT, build, found, started
+
+PAGE = PROJECT / "docs" / "performance.md"
+MARK = "<!-- tests/speed/run -->"
+CONNECTIONS = 16
+WHOLE_RUN = 40 * 60
+
+
+@dataclass
+class Figure:
+    """What one round of load saw, and what it cost the place."""
+
+    p50: float
+    p99: float
+    count: int
+    errors: int
+    cost: float
+    rate: float
+
+
+@dataclass
+class Results:
+    calls: dict = field(default_factory=dict)
+    paced: dict = field(default_factory=dict)
+    events: dict = field(default_factory=dict)
+    ticks: dict = field(default_factory=dict)
+    garbage: Figure = None
+    honest: tuple = None
+    memory: dict = field(default_factory=dict)
+    connections: float = 0
+    token: int = 0
+    idle: float = 0
+
+
+class Load:
+    def __init__(self, processes, directory, seconds, rounds):
+        self.processes, self.directory = processes, directory
+        self.seconds, self.rounds, self.number = seconds, rounds, 0
+
+    async def once(self, place, mode, connections, rate=0):
+        self.number += 1
+        words = [self.directory / "load", place.address, place.address, mode, connections]
+        words += [self.seconds, rate, self.directory / "token"]
+        before = place.spent()
+        child = await self.processes.start(f"load-{self.number}-{mode}", words, pipes=True)
+        text = await child.process.stdout.read()
+        if await child.process.wait():
+            raise Failed(f"{mode} at {place.name}: {child.last_words()}")
+        spent, seen = place.spent() - before, json.loads(text)
+        count = seen["events"] if mode in ("events", "ticks") else seen["requests"]
+        if seen["errors"] or not count:
+            raise Failed(f"{mode} at {place.name}: {seen}")
+        rate = count / seen["seconds"]
+        return Figure(seen["p50"], seen["p99"], count, seen["errors"], spent / count, rate)
+
+    async def each(self, places, mode, connections, rate=0):
+        """Some rounds at every place in turn, so that a busy moment hits all alike."""
+        rounds = {place.name: [] for place in places}
+        for _ in range(self.rounds):
+            for place in places:
+                rounds[place.name].append(await self.once(place, mode, connections, rate))
+        return {name: middle(figures) for name, figures in rounds.items()}
+
+
+def middle(figures):
+    """The least cost, since whatever else runs only adds to it, and the median of the rest."""
+    return Figure(
+        p50=statistics.median(one.p50 for one in figures),
+        p99=statistics.median(one.p99 for one in figures),
+        count=sum(one.count for one in figures),
+        errors=0,
+        cost=min(one.cost for one in figures),
+        rate=statistics.median(one.rate for one in figures),
+    )
+
+
+def main():
+    words = argparse.ArgumentParser(
+        description=sys.modules["__main__"].__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    words.add_argument("--short", action="store_true", help=argparse.SUPPRESS)
+    words.add_argument("--write", action="store_true", help=argparse.SUPPRESS)
+    words.add_argument("--binary", metavar="PATH", help=argparse.SUPPRESS)
+    options = words.parse_args()
+    logs = HERE / "logs"
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir()
+    try:
+        return asyncio.run(bounded(options, logs))
+    except Failed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        print("error: stopped", file=sys.stderr)
+        return 130
+
+
+async def bounded(options, logs):
+    me = asyncio.current_task()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, me.cancel)
+    processes = Processes(logs)
+    directory = Path(tempfile.mkdtemp(prefix="mcp-oauth-speed-"))
+    try:
+        async with asyncio.timeout(WHOLE_RUN):
+            server = await build(processes, directory, options.binary)
+            places, token, idle = await started(processes, directory, server)
+            load = Load(processes, directory, *((1, 1) if options.short else (3, 5)))
+            results = await measure(load, places)
+            results.token, results.idle = token, idle
+    except TimeoutError as error:
+        raise Failed(f"the run took longer than {WHOLE_RUN} s; logs are in {logs}") from error
+    finally:
+        await processes.stop_all()
+        shutil.rmtree(directory, ignore_errors=True)
+    tables = report(results)
+    print(tables)
+    if options.write:
+        head, mark, _ = PAGE.read_text().partition(MARK)
+        PAGE.write_text(f"{head}{mark}\n\n{tables}")
+    return 0 if all(promises(results).values()) else 1
+
+
+async def measure(load, places):
+    results, ours = Results(), places[-1]
+    for place in places:
+        await load.once(place, "call", CONNECTIONS)
+    made = connections(places[0])
+    results.calls = await load.each(places, "call", CONNECTIONS)
+    calls = sum(results.calls[place.name].count for place in places[1:])
+    results.connections = 1_000 * (connections(places[0]) - made - 16 * load.rounds) / calls
+    results.paced = await load.each(places, "call", CONNECTIONS, 2_000)
+    results.events = await load.each(places, "events", CONNECTIONS)
+    results.ticks = await load.each(places, "ticks", CONNECTIONS)
+    results.garbage = (await load.each([ours], "garbage", CONNECTIONS))[ours.name]
+    alone = (await load.each([ours], "call", 4, 500))[ours.name]
+    flooded = []
+    for _ in range(load.rounds):
+        honest, _ = await asyncio.gather(
+            load.once(ours, "call", 4, 500), load.once(ours, "garbage", CONNECTIONS, 5_000)
+        )
+        flooded.append(honest)
+    results.honest = (alone, middle(flooded))
+    results.memory = {place.name: place.resident() for place in places}
+    return results
+
+
+def connections(backend):
+    """How many connections the backend has accepted, this one not counted."""
+    asking = http.client.HTTPConnection(backend.address, timeout=5)
+    asking.request("GET", "/connections")
+    made = int(asking.getresponse().read())
+    asking.close()
+    return made - 1
+
+
+def ratio(results, kind):
+    figures = getattr(results, kind)
+    return figures["mcp-oauth"].cost / figures["nginx"].cost
+
+
+def promises(results):
+    """The bounds that hold on any machine: ratios, and memory."""
+    return {
+        "a call costs at most 1.9 times what it costs nginx": ratio(results, "calls") <= 1.9,
+        "an event costs at most 2.5 µs": results.events["mcp-oauth"].cost <= 2.5,
+        "at most 5 new backend connections for 1,000 calls": results.connections <= 5,
+        "at most 35 MB after load": results.memory["mcp-oauth"] <= 35,
+        "events arrive within 20 ms": results.ticks["mcp-oauth"].p50 <= 20_000,
+    }
+
+
+def row(*cells):
+    return f"| {' | '.join(str(cell) for cell in cells)} |\n"
+
+
+def table(figures, unit):
+    text = row("", f"CPU, µs per {unit}", f"{unit}s/s", "p50, µs", "p99, µs")
+    text += row("---", *["--:"] * 4)
+    for name, it in figures.items():
+        # The backend's threads end with their connections, and their time with them.
+        cost = "" if name == "backend" else f"{it.cost:.1f}"
+        text += row(name, cost, f"{it.rate:,.0f}", f"{it.p50:,.0f}", f"{it.p99:,.0f}")
+    return text
+
+
+def report(results):
+    alone, flooded = results.honest
+    kept = "".join(f"- {'✓' if it else '✗'} {name}\n" for name, it in promises(results).items())
+    memory = "".join(row(name, f"{size:.1f}") for name, size in results.memory.items())
+    ticks = row("", "p50, µs", "p99, µs") + row("---", "--:", "--:")
+    ticks += "".join(row(n, f"{it.p50:,.0f}", f"{it.p99:,.0f}") for n, it in results.ticks.items())
+    events = row("", "CPU, µs per event", "events/s") + row("---", "--:", "--:")
+    events += "".join(
+        row(name, "" if name == "backend" else f"{it.cost:.2f}", f"{it.rate:,.0f}")
+        for name, it in results.events.items()
+    )
+    honest = row("", "p50, µs", "p99, µs") + row("---", "--:", "--:")
+    honest += row("alone", f"{alone.p50:,.0f}", f"{alone.p99:,.0f}")
+    honest += row("during the flood", f"{flooded.p50:,.0f}", f"{flooded.p99:,.0f}")
+    return f"""Measured with {surroundings()}. The access token has {results.token} characters.
+
+### Calls: a POST of 1 KB, an answer of 1 KB
+
+As fast as {CONNECTIONS} connections go:
+
+{table(results.calls, "call")}
+At 2,000 calls a second, timed from when each should have started:
+
+{table(results.paced, "call")}
+CPU per call against nginx: **{ratio(results, "calls"):.2f}** at full speed, {ratio(results, "paced"):.2f} at 2,000 a second. New backend connections for 1,000 calls: {max(results.connections, 0):.2f}.
+
+### Server-sent events
+
+{CONNECTIONS} streams of 2,000 events, each written on its own by the backend, as fast as they go:
+
+{events}
+{CONNECTIONS} streams with an event every 5 ms; from the backend's write to the client's read:
+
+{ticks}
+### Tokens that nobody made
+
+A refused call costs **{results.garbage.cost:.1f} µs** of CPU, HTTP and answer included, at {results.garbage.rate:,.0f} a second. 500 honest calls a second, alone and beside
+5,000 refused ones a second:
+
+{honest}
+### Resident memory after all that, in MB
+
+Idle after start: {results.idle:.1f}.
+
+{row("", "MB")}{row("---", "--:")}{memory}
+### Bounds
+
+{kept}"""
+
+
+def surroundings():
+    cpu = next(
+        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").open() if line.startswith("model name")),
+        platform.machine(),
+    )
+    said = subprocess.run([found("nginx"), "-v"], capture_output=True, text=True, check=False)
+    load = os.getloadavg()[0]
+    return f"{os.cpu_count()} cores of {cpu}, {said.stderr.strip().rpartition(' ')[2]}, load average {load:.1f} at the end"

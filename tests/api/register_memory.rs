@@ -82,7 +82,9 @@ impl Server {
             thread::spawn(move || register_on_one_connection(address, number, share))
         });
         let workers: Vec<_> = workers.collect();
-        workers.into_iter().for_each(|it| it.join().unwrap());
+        for worker in workers {
+            worker.join().unwrap();
+        }
     }
 }
 
@@ -155,11 +157,12 @@ fn registrations_leave_memory_as_it_was() {
     server.register(count);
     let (after, took) = (server.memory(), begun.elapsed().as_secs_f64());
     let growth = after.saturating_sub(before);
-    println!(
+    let figures = format!(
         "{count} registrations in {took:.1} s ({:.0} per second): {} KB before, {} KB after",
         f64::from(u32::try_from(count).unwrap()) / took,
         before >> 10,
         after >> 10
     );
+    writeln!(std::io::stdout(), "{figures}").unwrap();
     assert!(growth < MOST_GROWTH, "grew by {} KB", growth >> 10);
 }

@@ -125,6 +125,23 @@ mod architecture {
     }
 
     #[test]
+    fn every_tested_provider_has_a_configuration_that_is_accepted() {
+        let text = tree::read("docs/providers.md");
+        for (name, preset) in mcp_oauth::upstream::presets::all() {
+            let block = documents::block(&text, &format!("provider: {name}"));
+            assert_eq!(block.is_some(), preset.tested, "{name}");
+            let Some(block) = block else { continue };
+            let text = block.replace(
+                "client_secret_file = \"/run/secrets/",
+                "client_secret = \"a-",
+            );
+            let config = mcp_oauth::config::parse(&text, "docs/providers.md")
+                .unwrap_or_else(|problem| panic!("{name}: {problem}"));
+            assert_eq!(config.upstreams.len(), 1, "{name}");
+        }
+    }
+
+    #[test]
     fn configuration_in_the_readme_is_accepted() {
         let text = documents::block(&tree::read("README.md"), "config").unwrap();
         let secret = tempfile::NamedTempFile::new().unwrap();

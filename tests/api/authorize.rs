@@ -208,7 +208,7 @@ async fn oversized_state_is_refused_on_a_page() {
     }
 }
 
-// A1, DESIGN 4.1: a posted request is sent on as GET, so that a page can be reloaded.
+// A1: a posted request is sent on as GET, so that a page can be reloaded.
 #[tokio::test]
 async fn posted_request_is_sent_on_as_get() {
     let world = World::new();

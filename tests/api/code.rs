@@ -182,7 +182,7 @@ async fn code_expires_after_a_minute_and_before_the_upstreams() {
     assert_eq!(client.redeem(&world, &code).await.error(), "invalid_grant");
 }
 
-// DESIGN 4.3: trouble at the upstream is 503, and the code works afterwards.
+// Trouble at the upstream is 503, and the code works afterwards.
 #[tokio::test]
 async fn upstream_trouble_is_503_and_the_code_survives() {
     let world = World::new();
@@ -262,7 +262,7 @@ async fn confidential_client_must_authenticate() {
     }
 }
 
-// DESIGN 3: an upstream's name that is pointed elsewhere while a code is out.
+// An upstream's name that is pointed elsewhere while a code is out.
 #[tokio::test]
 async fn code_of_a_replaced_upstream_is_not_sent_to_the_new_one() {
     let world = World::new();

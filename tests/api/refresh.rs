@@ -303,7 +303,7 @@ async fn another_person_at_refresh_ends_the_grant() {
     );
 }
 
-// DESIGN 4.4: the rules are asked again at every refresh.
+// The rules are asked again at every refresh.
 #[tokio::test]
 async fn access_rules_are_asked_at_every_refresh() {
     let world = World::new();

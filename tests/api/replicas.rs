@@ -19,7 +19,7 @@ async fn every_step_may_be_served_by_another_replica() {
     assert_eq!(client.refresh(&one, &next.refresh).await.status, 200);
 }
 
-// DESIGN 4.2, TC4: without a shared store the upstream's own rule holds across replicas.
+// TC4: without a shared store the upstream's own rule holds across replicas.
 #[tokio::test]
 async fn code_works_on_one_replica_only() {
     let one = World::with(|config| config.replay.store = StoreKind::Upstream);
@@ -30,7 +30,7 @@ async fn code_works_on_one_replica_only() {
     assert_eq!(client.redeem(&two, &code).await.error(), "invalid_grant");
 }
 
-// DESIGN 3: another deployment that shares the root key but not the issuer.
+// Another deployment that shares the root key but not the issuer.
 #[tokio::test]
 async fn tokens_of_another_issuer_are_refused() {
     use mcp_oauth::config::PublicUrl;

@@ -60,7 +60,7 @@ async fn foreign_and_unknown_tokens_are_200_without_effect() {
     );
 }
 
-// DESIGN 7: the upstream hears it only where that ends one token alone.
+// The upstream hears it only where that ends one token alone.
 #[tokio::test]
 async fn upstream_is_told_of_a_refresh_tokens_end() {
     let world = World::new();

@@ -39,7 +39,7 @@ async fn login(world: &World) -> (Client, Tokens) {
     (client, tokens)
 }
 
-// DESIGN 4.3: the claim may be held all the same; the retry must not hear that it is busy.
+// The claim may be held all the same; the retry must not hear that it is busy.
 #[tokio::test(start_paused = true)]
 async fn claim_whose_answer_was_lost_is_given_back() {
     for broken in [Broken::After, Broken::Before] {
@@ -85,7 +85,7 @@ async fn lost_answer_to_a_claim_or_its_end_is_asked_for_again() {
     }
 }
 
-// DESIGN 4.4: nobody waits for the end of a lease that nobody holds.
+// Nobody waits for the end of a lease that nobody holds.
 #[tokio::test(start_paused = true)]
 async fn lease_whose_answer_was_lost_is_given_back() {
     let (world, store) = flaky();
@@ -126,7 +126,7 @@ async fn rotation_is_written_down_when_the_store_hears_again() {
     }
 }
 
-// DESIGN 4.4: an upstream with nothing to ask with ends the grant with the access token.
+// An upstream with nothing to ask with ends the grant with the access token.
 #[tokio::test(start_paused = true)]
 async fn refresh_without_a_new_token_gives_the_lease_back() {
     let (world, _) = flaky();

@@ -1,5 +1,6 @@
 //! Providers: what is asked of them, what of their answers is believed, and what their faults become.
 
+mod answers;
 mod asking;
 mod faults;
 mod forged;

@@ -335,7 +335,7 @@ async fn gitlab_and_figma_refresh_in_their_own_ways() {
     assert_eq!(super::refresh_token(&again), super::refresh_token(&sign_in));
 }
 
-// DESIGN 7: an e-mail address counts by `email_verified` or `trust_email`, never in a shared tenant.
+// An e-mail address counts by `email_verified` or `trust_email`, never in a shared tenant.
 #[tokio::test]
 async fn email_counts_only_when_it_is_verified() {
     let told = |verified: serde_json::Value| json!({"sub": "alice", "email": "alice@example.com", "email_verified": verified});

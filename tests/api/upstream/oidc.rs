@@ -32,7 +32,7 @@ async fn sign_in_tells_who_it_is() {
     );
 }
 
-// DESIGN 7: nothing is asked at the start, and one document serves all.
+// Nothing is asked at the start, and one document serves all.
 #[tokio::test]
 async fn discovery_happens_once_and_when_it_is_needed() {
     let provider = Provider::with(OIDC).await;

@@ -133,7 +133,7 @@ fn mute(provider: &Provider) {
     });
 }
 
-// DESIGN 4.4: an upstream with neither ends the grant with the access token …
+// An upstream with neither ends the grant with the access token …
 #[tokio::test]
 async fn upstream_that_can_be_asked_nothing_ends_the_grant() {
     let provider = Provider::with(MUTE).await;

@@ -142,7 +142,7 @@ fn variables_fill_the_urls() {
     assert_eq!(keys(&text), ["host"]);
 }
 
-// B4, DESIGN 3: a fingerprint follows provider and client, a shared tenant has no issuer of its own.
+// B4: a fingerprint follows provider and client, a shared tenant has no issuer of its own.
 #[test]
 fn fingerprint_follows_provider_and_client() {
     let print = |text: &str| resolve(text).unwrap().profile().fingerprint;

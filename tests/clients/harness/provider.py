@@ -9,17 +9,23 @@ from . import codes
 from .codes import Wrong
 
 
-def changes(deployment, suite):
+def changes(deployments, suite):
     """Walks both changes, and what follows from each."""
-    new_key(deployment, suite)
-    closed_account(deployment, suite)
+    new_key(deployments, suite)
+    for deployment in deployments:
+        closed_account(deployment, suite)
 
 
-def new_key(deployment, suite):
-    """The key that signs the ID token is younger than any that a replica has seen."""
-    form = codes.sign_in(deployment, suite.browsers.new(f"{deployment.name}-new-key"))
+def new_key(deployments, suite):
+    """The key that signs the ID token is younger than any that a replica has seen. It changes once
+    for all of them: a replica looks for unknown keys every 30 seconds at most."""
+    forms = [
+        (one, codes.sign_in(one, suite.browsers.new(f"{one.name}-new-key"))) for one in deployments
+    ]
     tell(suite.shared.oidc, "key")
-    expect("a code after the provider's key changed", post(deployment, form), 200, None)
+    for deployment, form in forms:
+        what = f"{deployment.name}: a code after the provider's key changed"
+        expect(what, post(deployment, form), 200, None)
 
 
 def closed_account(deployment, suite):

@@ -176,11 +176,11 @@ async def run_races(suite, deployments):
             races[deployment.name] = await asyncio.to_thread(codes.race, deployment, browser)
         except Exception as error:
             wrong.append(f"{deployment.name}, parallel redemptions: {error}")
-        try:
-            await asyncio.to_thread(provider.changes, deployment, suite)
-            print(f"{deployment.name}: the provider's new key and its closed account were noticed")
-        except Exception as error:
-            wrong.append(f"{deployment.name}, changes at the provider: {error}")
+    try:
+        await asyncio.to_thread(provider.changes, deployments, suite)
+        print("the provider's new key and its closed account were noticed by all")
+    except Exception as error:
+        wrong.append(f"changes at the provider: {error}")
     return races, wrong
 
 

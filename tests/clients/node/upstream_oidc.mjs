@@ -24,8 +24,55 @@ const makeKey = () => ({
     use: 'sig',
 });
 
-// Tokens and sessions are kept by the package's own store, which all providers of a process share.
+// What is kept outlives a change of keys.
+const kept = new Map();
+
+class Adapter {
+    constructor(model) {
+        this.model = model;
+    }
+
+    key(id) {
+        return `${this.model}:${id}`;
+    }
+
+    async upsert(id, payload, expiresIn) {
+        kept.set(this.key(id), { payload, ends: expiresIn ? Date.now() + expiresIn * 1000 : Infinity });
+    }
+
+    async find(id) {
+        const entry = kept.get(this.key(id));
+        return entry && entry.ends > Date.now() ? entry.payload : undefined;
+    }
+
+    async findByUid(uid) {
+        return this.first(payload => payload.uid === uid);
+    }
+
+    async findByUserCode(code) {
+        return this.first(payload => payload.userCode === code);
+    }
+
+    first(test) {
+        const mine = [...kept].filter(([key]) => key.startsWith(`${this.model}:`));
+        return mine.map(([, { payload }]) => payload).find(test);
+    }
+
+    async consume(id) {
+        kept.get(this.key(id)).payload.consumed = Math.floor(Date.now() / 1000);
+    }
+
+    async destroy(id) {
+        kept.delete(this.key(id));
+    }
+
+    async revokeByGrantId(grantId) {
+        for (const [key, { payload }] of kept) if (payload.grantId === grantId) kept.delete(key);
+    }
+}
+
 const makeProvider = () => new Provider(issuer, {
+    adapter: Adapter,
     jwks: { keys: [makeKey()] },
     clients: [
         {

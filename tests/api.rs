@@ -20,6 +20,8 @@ mod api {
     mod net;
     mod pages;
     mod refresh;
+    #[cfg(target_os = "linux")]
+    mod register_memory;
     mod replay;
     mod replay_model;
     #[cfg(feature = "redis")]

@@ -19,7 +19,6 @@ use crate::oauth::error::Reason;
 use crate::oauth::names::ClientId;
 use crate::oauth::params::Params;
 use crate::oauth::redirect::{MatchedRedirect, RedirectKind};
-use crate::oauth::resource::ResourceRule;
 
 /// Shows the consent page, or says what is wrong.
 pub(super) async fn get(State(app): State<Arc<App>>, http: Request<Body>) -> Response {
@@ -120,7 +119,7 @@ fn consent_page(
         redirect_host: shown(&redirect),
         redirect_note: note(redirect.kind()),
         loopback: redirect.kind() != RedirectKind::Web,
-        resource_name: resource_name(resource),
+        resource_name: pages::resource_name(resource),
         resource_uri: resource.uri.as_str(),
         scopes,
         upstream_name: &upstream.profile().display_name,
@@ -157,16 +156,20 @@ fn known_by(client: &Client) -> KnownBy {
 /// Scopes in the operator's words, or as they are.
 fn words(app: &App, pending: &crate::oauth::records::PendingRequest) -> Vec<String> {
     let word = |scope: &str| {
-        app.config
-            .scopes
-            .get(scope)
-            .map_or_else(|| scope.to_owned(), |words| words.title.clone())
+        app.config.scopes.get(scope).map_or_else(
+            || usual_words(scope).to_owned(),
+            |words| words.title.clone(),
+        )
     };
     pending.scope.iter().map(word).collect()
 }
 
-fn resource_name(resource: &ResourceRule) -> &str {
-    resource.name.as_deref().unwrap_or("this server’s tools")
+/// What a scope means where the operator says nothing: the one that a resource has by itself.
+fn usual_words(scope: &str) -> &str {
+    match scope {
+        "mcp" => "Use the tools of this server",
+        other => other,
+    }
 }
 
 fn count(client: Option<&Client>, result: &'static str) {

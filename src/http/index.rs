@@ -25,8 +25,7 @@ pub(super) async fn get(State(app): State<Arc<App>>, headers: HeaderMap) -> Resp
         let list: Vec<_> = app.resources.iter().map(entry).collect();
         return respond::json(StatusCode::OK, &json!({ "resources": list }));
     }
-    let resources = app.resources.iter().map(|it| listed(&app, it)).collect();
-    pages::index(&app, resources)
+    pages::index(&app, all(&app))
 }
 
 /// Alive.
@@ -43,6 +42,7 @@ pub(super) struct AddResource {
     pub(super) vscode: String,
     /// Whether apps that run elsewhere can reach it.
     pub(super) public: bool,
+    pub(super) unfolded: bool,
     pub(super) ways: Vec<Way>,
 }
 
@@ -54,11 +54,19 @@ pub(super) struct Way {
     pub(super) words: &'static str,
 }
 
+/// Every resource, by its path. The ways to add one are unfolded where it is the only one.
+pub(super) fn all(app: &App) -> Vec<AddResource> {
+    let mut rules: Vec<_> = app.resources.iter().collect();
+    rules.sort_unstable_by_key(|rule| &rule.path);
+    let unfolded = rules.len() == 1;
+    let list = rules.into_iter().map(|rule| listed(app, rule, unfolded));
+    list.collect()
+}
+
 /// What the pages say about a resource.
-pub(super) fn listed(app: &App, rule: &ResourceRule) -> AddResource {
+pub(super) fn listed(app: &App, rule: &ResourceRule, unfolded: bool) -> AddResource {
     let uri = rule.uri.as_str();
-    let name = rule.name.clone().unwrap_or_else(|| uri.to_owned());
-    let short = short(&name);
+    let short = short(rule.name.as_deref().unwrap_or(uri));
     let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let cursor = STANDARD.encode(json!({ "url": uri }).to_string());
     let vscode = json!({ "name": short, "type": "http", "url": uri }).to_string();
@@ -72,8 +80,9 @@ pub(super) fn listed(app: &App, rule: &ResourceRule) -> AddResource {
         vscode: format!("vscode:mcp/install?{}", encode(&vscode)),
         ways: ways(uri, &short, &vscode, public),
         uri: uri.to_owned(),
-        name,
+        name: pages::resource_name(rule).to_owned(),
         public,
+        unfolded,
     }
 }
 

@@ -7,6 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::extract::ConnectInfo;
@@ -25,6 +26,8 @@ use crate::time::Clock;
 
 /// Keys that are kept before those without recent requests are dropped.
 const TIDY_AT: usize = 50_000;
+/// How often that is done: it looks at every key, so not for every request of a flood.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
 
 /// Our clock as the library wants it: monotonic.
 #[derive(Clone, Debug)]
@@ -40,8 +43,13 @@ impl governor::clock::Clock for Elapsed {
 
 type Counter<K> = RateLimiter<K, DashMapStateStore<K>, Elapsed, NoOpMiddleware<Duration>>;
 
-/// One limit; none is off.
-struct Limit<K: std::hash::Hash + Eq + Clone>(Option<Counter<K>>, Elapsed);
+/// One limit; without a counter it is off.
+struct Limit<K: std::hash::Hash + Eq + Clone> {
+    counter: Option<Counter<K>>,
+    clock: Elapsed,
+    /// Milliseconds on the monotonic clock.
+    tidied_at: AtomicU64,
+}
 
 impl<K: std::hash::Hash + Eq + Clone> Limit<K> {
     fn new(per_minute: u32, clock: &Arc<dyn Clock>) -> Self {
@@ -53,20 +61,35 @@ impl<K: std::hash::Hash + Eq + Clone> Limit<K> {
                 clock.clone(),
             )
         });
-        Self(counter, clock)
+        Self {
+            counter,
+            clock,
+            tidied_at: AtomicU64::new(0),
+        }
     }
 
     /// Counts one; an error says how long to wait.
     fn count(&self, key: &K) -> Result<(), Duration> {
-        let Some(counter) = &self.0 else {
+        let Some(counter) = &self.counter else {
             return Ok(());
         };
-        if counter.len() > TIDY_AT {
+        if counter.len() > TIDY_AT && self.tidying_is_due() {
             counter.retain_recent();
         }
         counter
             .check_key(key)
-            .map_err(|not_until| not_until.wait_time_from(self.1.now()))
+            .map_err(|not_until| not_until.wait_time_from(self.clock.now()))
+    }
+
+    /// Whether nobody tidied lately; if so, the caller does it.
+    fn tidying_is_due(&self) -> bool {
+        let now = u64::try_from(self.clock.now().as_millis()).unwrap_or(u64::MAX);
+        let last = self.tidied_at.load(Ordering::Relaxed);
+        let due = now.saturating_sub(last) >= u64::try_from(TIDY_EVERY.as_millis()).unwrap_or(0);
+        due && self
+            .tidied_at
+            .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
     }
 }
 
@@ -225,5 +248,21 @@ mod tests {
         assert!(limit.count(&b).is_ok());
         clock.advance(Duration::from_secs(30));
         assert!(limit.count(&a).is_ok() && limit.count(&a).is_err());
+    }
+
+    // F25: what is remembered of an address is gone when it could begin anew.
+    #[test]
+    fn addresses_that_could_begin_anew_are_forgotten() {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1)));
+        let limit = Limit::new(20, &(Arc::clone(&clock) as Arc<dyn Clock>));
+        let kept = || limit.counter.as_ref().unwrap().len();
+        let address = |n: u32| Address(Ipv4Addr::from_bits(n).into());
+        for n in 0..2 * 50_000 {
+            assert!(limit.count(&address(n)).is_ok());
+        }
+        assert_eq!(kept(), 2 * 50_000);
+        clock.advance(Duration::from_secs(60));
+        assert!(limit.count(&address(0)).is_ok());
+        assert_eq!(kept(), 1);
     }
 }

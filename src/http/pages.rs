@@ -22,6 +22,7 @@ use super::{App, respond};
 use crate::entropy;
 use crate::oauth::authorize::ErrorRedirect;
 use crate::oauth::error::{ErrorCode, Reason};
+use crate::oauth::resource::ResourceRule;
 
 const STYLE: &str = include_str!("pages/style.css");
 
@@ -208,6 +209,11 @@ impl App {
     pub(super) fn contact(&self) -> Option<&str> {
         self.config.operator.contact.as_deref()
     }
+}
+
+/// What people call a resource.
+pub(super) fn resource_name(rule: &ResourceRule) -> &str {
+    rule.name.as_deref().unwrap_or("this server’s tools")
 }
 
 /// Something short to quote, which is in the log as well.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use serde::Deserialize;
+use url::Url;
 
 use super::raw::RawUpstream;
 
@@ -80,6 +81,9 @@ pub struct Preset {
     pub display: String,
     /// Its protocol.
     pub kind: Kind,
+    /// Whether it stands for that protocol and for no provider.
+    #[serde(default)]
+    pub generic: bool,
     /// Whether the tests drive it, with answers of its shape.
     #[serde(default)]
     pub tested: bool,
@@ -116,6 +120,17 @@ pub struct Preset {
 }
 
 impl Preset {
+    /// What people call a provider of this preset: where the preset is only a protocol, its host.
+    pub fn called(&self, authority: &str) -> String {
+        let host = || Some(Url::parse(authority).ok()?.host_str()?.to_owned());
+        self.generic
+            .then(host)
+            .flatten()
+            .unwrap_or_else(|| self.display.clone())
+    }
+}
+
+impl Preset {
     /// Whether the value of a key was checked.
     pub fn is_verified(&self, key: &str) -> bool {
         !self.unverified.iter().any(|known| known == key)
@@ -149,6 +164,17 @@ mod tests {
         let presets: BTreeMap<String, Preset> = toml::from_str(DATA).unwrap();
         assert_eq!(presets.len(), 24);
         assert_eq!(all().count(), 24);
+    }
+
+    // C2
+    #[test]
+    fn provider_without_a_preset_is_called_by_its_host() {
+        let called = |name| find(name).unwrap().called("https://id.example/realm");
+        assert_eq!(
+            (called("oidc"), called("oauth2")),
+            ("id.example".into(), "id.example".into())
+        );
+        assert_eq!(called("github"), "GitHub");
     }
 
     #[test]

@@ -251,7 +251,7 @@ impl Judge<'_> {
             display_name: raw
                 .display
                 .clone()
-                .unwrap_or_else(|| self.preset.display.clone()),
+                .unwrap_or_else(|| self.preset.called(&authority)),
             fingerprint: UpstreamFingerprint::of_upstream(&authority, &client_id),
             exchange: raw.exchange.unwrap_or(ExchangeAt::Token),
             code_ttl: Duration::from_secs(raw.code_ttl_s.unwrap_or(CODE_TTL)),

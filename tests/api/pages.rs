@@ -189,3 +189,28 @@ async fn consent_page_says_which_kind_of_app_gets_the_answer() {
     assert!(page.body.contains("<b>cursor://</b>"));
     assert!(page.body.contains("that opens such links"));
 }
+
+// M13: nothing of a client's own is loaded by the page that asks about it.
+#[tokio::test]
+async fn logo_of_a_client_is_never_linked() {
+    let world = site();
+    let id = "https://client.example/oauth/client.json";
+    let logo = "https://client.example/logo.png";
+    let metadata = serde_json::json!({
+        "client_id": id, "client_name": "With a logo", "logo_uri": logo,
+        "redirect_uris": ["https://client.example/callback"], "token_endpoint_auth_method": "none",
+    });
+    world.web.publish(id, &metadata);
+    let mut registered = Client::register_with(&world, &metadata).await;
+    let mut documented = registered.clone();
+    documented.client_id = id.to_owned();
+    for client in [&mut registered, &mut documented] {
+        let page = client.authorize(&world, &client.request()).await;
+        assert_eq!(page.status, 200, "{}", page.body);
+        assert!(!page.body.contains("<img") && !page.body.contains("logo.png"));
+        let policy = page.header("content-security-policy");
+        assert!(policy.contains("img-src 'self' data:"), "{policy}");
+    }
+    // The document alone: not the logo, nor anything else that it names.
+    assert_eq!(world.web.fetches(), 1);
+}

@@ -154,7 +154,7 @@ impl Visitors {
                     "Add this address to your app. The app will open a page here, where you sign in \
                      and decide what it may do.",
                     None,
-                    vec![index::listed(app, at)],
+                    vec![index::listed(app, at, true)],
                 ))
             }
             StatusCode::NOT_FOUND => Some(page(
@@ -162,10 +162,7 @@ impl Visitors {
                 "This server does not know the address that you have opened.",
                 "Look for a typing error. What is here is listed below.",
                 None,
-                app.resources
-                    .iter()
-                    .map(|it| index::listed(app, it))
-                    .collect(),
+                index::all(app),
             )),
             StatusCode::MISDIRECTED_REQUEST => Some(page(
                 "This server has another name",
@@ -175,10 +172,7 @@ impl Visitors {
                     "public_url must be the address that people and apps use, and a proxy in front \
                      must pass on the Host that it was asked for.",
                 ),
-                app.resources
-                    .iter()
-                    .map(|it| index::listed(app, it))
-                    .collect(),
+                index::all(app),
             )),
             _ => None,
         }

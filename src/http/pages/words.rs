@@ -13,9 +13,9 @@ pub(super) struct Words {
     pub(super) whose: &'static str,
 }
 
-const APP: &str = "This is on the app's side.";
-const SERVER: &str = "This is on this server's side.";
-const PROVIDER: &str = "This is on the identity provider's side.";
+const APP: &str = "This is on the app’s side.";
+const SERVER: &str = "This is on this server’s side.";
+const PROVIDER: &str = "This is on the identity provider’s side.";
 const PERSON: &str = "Nothing is broken.";
 
 impl Words {

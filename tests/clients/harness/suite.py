@@ -15,6 +15,7 @@ from .browser import Browsers
 from .clients import CLIENTS, version
 from .deployment import Deployment, start_shared
 from .install import HERE, found, install
+from .pages import Pages
 from .processes import Failed
 from .steps import Missed, Walk
 from .tap import Tap
@@ -61,6 +62,9 @@ def arguments():
     parser.add_argument(
         "--deployment", action="append", choices=DEPLOYMENTS, help="only this one; repeat"
     )
+    parser.add_argument(
+        "--pages", action="store_true", help="only the proofs about the pages, in a browser"
+    )
     parser.add_argument("--binary", metavar="PATH", help="the server; otherwise it is built")
     parser.add_argument(
         "--write-readme", action="store_true", help="put the table into README.md too"
@@ -75,7 +79,7 @@ def main():
             print(f"{client.name:18} {client.package} {version(client)}")
         return 0
     known = {client.name.lower(): client for client in CLIENTS}
-    names = [name.lower() for name in options.only or known]
+    names = [] if options.pages else [name.lower() for name in options.only or known]
     for name in names:
         if name not in known:
             print(f"error: there is no client `{name}`; `--list` lists them", file=sys.stderr)
@@ -102,9 +106,10 @@ async def whole(options, chosen, processes, directory, logs):
     tools = await install(options.binary, processes, names)
     print(f"installed in {time.monotonic() - began:.0f} s; logs are in {logs}", flush=True)
 
-    wanted = options.deployment or list(DEPLOYMENTS)
+    wanted = [] if options.pages else options.deployment or list(DEPLOYMENTS)
     deployments = [Deployment(name, DEPLOYMENTS[name], Tap(name)) for name in wanted]
-    taps = [deployment.tap for deployment in deployments]
+    pages = None if options.only else Pages()
+    taps = [deployment.tap for deployment in deployments] + ([pages.deployment.tap] if pages else [])
     for tap in taps:
         await tap.open()
     shared = await start_shared(processes, tools, directory, taps)
@@ -127,12 +132,15 @@ async def whole(options, chosen, processes, directory, logs):
     ]
     rows = await asyncio.gather(*(walk.run() for walk in walks))
     races, wrong = {}, []
-    if not options.only:
+    if pages:
         races, wrong = await run_races(suite, deployments)
-        wrong += [*judge(deployments, logs)]
+        failed = await pages.run(processes, tools, shared, directory, logs)
+        print(pages.text(failed), flush=True)
+        wrong += [*failed, *judge([*deployments, pages.deployment], logs)]
     for end in (browsers, *taps):
         await end.close()
-    return conclude(options, rows, races, wrong, began)
+    proofs = len(pages.proofs) if pages else 0
+    return conclude(options, rows, races, proofs, wrong, began)
 
 
 async def run_races(suite, deployments):
@@ -164,7 +172,7 @@ def judge(deployments, logs):
             yield str(error)
 
 
-def conclude(options, rows, races, wrong, began):
+def conclude(options, rows, races, proofs, wrong, began):
     for name, title in report.TITLES.items():
         here = [row for row in rows if row.deployment == name]
         if here:
@@ -172,9 +180,9 @@ def conclude(options, rows, races, wrong, began):
             print(report.counted(name, rows, races))
     for line in wrong:
         print(f"✗ {line}")
-    passed = sum(row.passed for row in rows) + len(races)
+    passed = sum(row.passed for row in rows) + len(races) + proofs
     failed = len(rows) - sum(row.passed for row in rows) + len(wrong)
-    whole = not options.only and not options.deployment
+    whole = not (options.only or options.deployment or options.pages)
     if whole and failed == 0:
         report.write(rows, races, surroundings(), options.write_readme)
     elif options.write_readme:

@@ -58,6 +58,12 @@ class Tap:
         """Says whose connection from `port` is, for connections of the harness itself."""
         self._claims[port] = owner
 
+    def retarget(self, target):
+        """Puts another server behind the address, also for connections that are kept open."""
+        self.target = target
+        for stream in self._streams:
+            stream.cancel()
+
     def of(self, owner, since=0.0):
         return [one for one in self.exchanges if one.owner == owner and one.time >= since]
 

@@ -105,6 +105,12 @@ const COPILOT_CLI: Remedy = remedy(
     "type /mcp, remove this server, and add it again.",
 );
 
+/// Apps whose own document tells more than the place where they are answered.
+const DOCUMENTS: &[(&str, &Remedy)] = &[(
+    "https://github.com/copilot/cli/client-metadata.json",
+    &COPILOT_CLI,
+)];
+
 /// From the most telling place to the least.
 const PLACES: &[(Place, &Remedy)] = &[
     (Place::Scheme("cursor"), &CURSOR),
@@ -127,7 +133,6 @@ const PLACES: &[(Place, &Remedy)] = &[
     (Place::Host("console.x.ai"), &GROK),
     (Place::Host("oauth.n8n.cloud"), &N8N),
     (Place::Host("oauth.pstmn.io"), &POSTMAN),
-    (Place::Host("github.com"), &COPILOT_CLI),
     (Place::Host("goose-docs.ai"), &GOOSE),
     (Place::Host("opencode.ai"), &OPENCODE),
     (Place::Page("/rest/oauth2-credential/callback"), &N8N),
@@ -151,7 +156,11 @@ pub(super) fn of(redirect_uri: Option<&str>, client_id: Option<&str>) -> Option<
         let (_, remedy) = PLACES.iter().find(|(place, _)| place.is(&url))?;
         Some(*remedy)
     };
-    found(redirect_uri).or_else(|| found(client_id))
+    let documented = DOCUMENTS.iter().find(|(id, _)| Some(*id) == client_id);
+    documented
+        .map(|(_, remedy)| *remedy)
+        .or_else(|| found(redirect_uri))
+        .or_else(|| found(client_id))
 }
 
 impl Place {
@@ -199,5 +208,9 @@ mod tests {
         }
         let document = Some("https://claude.ai/oauth/mcp-oauth-client-metadata");
         assert_eq!(of(None, document), Some(&CLAUDE));
+        // It is answered where VS Code is.
+        let document = Some("https://github.com/copilot/cli/client-metadata.json");
+        let redirect = Some("http://127.0.0.1:40123/");
+        assert_eq!(of(redirect, document), Some(&COPILOT_CLI));
     }
 }

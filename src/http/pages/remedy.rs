@@ -100,16 +100,6 @@ const POSTMAN: Remedy = remedy(
     "Postman",
     "open Authorization, clear the client ID and the cookies, and ask for a new token.",
 );
-const COPILOT_CLI: Remedy = remedy(
-    "GitHub Copilot CLI",
-    "type /mcp, remove this server, and add it again.",
-);
-
-/// Apps whose own document tells more than the place where they are answered.
-const DOCUMENTS: &[(&str, &Remedy)] = &[(
-    "https://github.com/copilot/cli/client-metadata.json",
-    &COPILOT_CLI,
-)];
 
 /// From the most telling place to the least.
 const PLACES: &[(Place, &Remedy)] = &[
@@ -156,11 +146,7 @@ pub(super) fn of(redirect_uri: Option<&str>, client_id: Option<&str>) -> Option<
         let (_, remedy) = PLACES.iter().find(|(place, _)| place.is(&url))?;
         Some(*remedy)
     };
-    let documented = DOCUMENTS.iter().find(|(id, _)| Some(*id) == client_id);
-    documented
-        .map(|(_, remedy)| *remedy)
-        .or_else(|| found(redirect_uri))
-        .or_else(|| found(client_id))
+    found(redirect_uri).or_else(|| found(client_id))
 }
 
 impl Place {
@@ -208,9 +194,5 @@ mod tests {
         }
         let document = Some("https://claude.ai/oauth/mcp-oauth-client-metadata");
         assert_eq!(of(None, document), Some(&CLAUDE));
-        // It is answered where VS Code is.
-        let document = Some("https://github.com/copilot/cli/client-metadata.json");
-        let redirect = Some("http://127.0.0.1:40123/");
-        assert_eq!(of(redirect, document), Some(&COPILOT_CLI));
     }
 }

@@ -18,3 +18,4 @@ pub mod telemetry;
 pub mod time;
 pub mod tls;
 pub mod upstream;
+pub mod workers;

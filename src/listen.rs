@@ -11,9 +11,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::Request;
+use axum::http::{Request, Version};
+use futures_util::TryFutureExt as _;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -24,7 +25,9 @@ use tokio_util::sync::CancellationToken;
 use tower::{Service as _, service_fn};
 
 use crate::gateway::stall::{PATIENCE, Stalled};
+use crate::gateway::unread::{Streams, Unread};
 use crate::tls::{Connection, Tls};
+use crate::workers::Workers;
 
 /// Connections that are open at once.
 pub const MAX_CONNECTIONS: usize = 10_000;
@@ -48,8 +51,20 @@ const SAY: Duration = Duration::from_secs(10);
 pub const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Accepts connections until `stop`, then lets them finish until `deadline`. What is open then has
-/// [`LAST_WORDS`] to write its end.
+/// [`LAST_WORDS`] to write its end. Connections stay in the runtime of the caller.
 pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    tls: Option<Arc<Tls>>,
+    stop: CancellationToken,
+    deadline: CancellationToken,
+) {
+    serve_on(&Workers::here(), listener, router, tls, stop, deadline).await;
+}
+
+/// [`serve`], with the connections handed to workers in turn.
+pub async fn serve_on(
+    workers: &Workers,
     listener: TcpListener,
     router: Router,
     tls: Option<Arc<Tls>>,
@@ -67,23 +82,20 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer, permit)) => {
-                // An answer that is ready must not wait for another packet.
-                let _ = stream.set_nodelay(true);
-                let stream = Stalled::new(stream, PATIENCE);
                 let service = TowerToHyperService::new(service(router.clone(), peer));
                 let (builder, tls) = (builder.clone(), tls.clone());
-                let (watcher, deadline) = (graceful.watcher(), deadline.clone());
-                let connection = async move {
-                    let stream = Connection::begin(tls.as_deref(), stream).await.ok()?;
-                    let connection = builder.serve_connection(TokioIo::new(stream), service);
-                    watcher.watch(connection.into_owned()).await.ok()
-                };
-                tokio::spawn(async move {
+                let (watcher, stop) = (graceful.watcher(), stop.clone());
+                workers.spawn(async move {
                     let _permit = permit;
-                    tokio::select! {
-                        // What goes wrong on a connection is the peer's business.
-                        _ = connection => {}
-                        () = over(&deadline) => {}
+                    // What goes wrong on a connection is the peer's business.
+                    let Ok(stream) = TcpStream::from_std(stream) else {
+                        return;
+                    };
+                    let stream = Stalled::new(stream, PATIENCE);
+                    let begun = Connection::begin(tls.as_deref(), stream);
+                    if let Some(Ok(stream)) = stop.run_until_cancelled(begun).await {
+                        let served = builder.serve_connection(TokioIo::new(stream), service);
+                        let _ = watcher.watch(served.into_owned()).await;
                     }
                 });
             }
@@ -128,21 +140,23 @@ impl Trouble {
     }
 }
 
-/// A connection, once there is room for it.
+/// A connection, once there is room for it. It belongs to no runtime yet.
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+) -> io::Result<(std::net::TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let permit = Arc::clone(room)
         .acquire_owned()
         .await
         .map_err(io::Error::other)?;
     let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, permit))
+    // An answer that is ready must not wait for another packet.
+    let _ = stream.set_nodelay(true);
+    Ok((stream.into_std()?, peer, permit))
 }
 
-fn builder() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+fn builder() -> Builder<Streams> {
+    let mut builder = Builder::new(Streams);
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -174,7 +188,14 @@ fn service(
     service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().into_service().call(request)
+        let is_stream = request.version() == Version::HTTP_2;
+        let answered = router.clone().into_service().call(request);
+        answered.map_ok(move |answer| {
+            if is_stream {
+                return answer.map(|body| Body::new(Unread::new(body)));
+            }
+            answer
+        })
     })
 }
 

@@ -36,6 +36,7 @@ use crate::seal::{KeyError, Keys};
 use crate::time::Clock;
 use crate::tls::{Tls, TlsError};
 use crate::upstream::Upstream;
+use crate::workers::Workers;
 
 /// A server that is ready to run.
 pub struct Server {
@@ -266,7 +267,11 @@ impl Server {
             tokio::time::sleep(times.drain).await;
             order.1.cancel();
         });
-        listen::serve(listener, router, tls, drain, deadline).await;
+        let workers = Workers::start().unwrap_or_else(|error| {
+            tracing::warn!(%error, "no threads for the connections: one serves them all");
+            Workers::here()
+        });
+        listen::serve_on(&workers, listener, router, tls, drain, deadline).await;
     }
 }
 

@@ -57,7 +57,9 @@ pub fn run(args: &ServeArgs, terminal: &mut Terminal<'_>) -> Result<(), Failure>
         }
     };
     keep_memory_private();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    allow_all_descriptors();
+    // For what serves no connection: those have threads of their own.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(serve(loaded, watch))
@@ -220,3 +222,21 @@ fn keep_memory_private() {
 
 #[cfg(not(target_os = "linux"))]
 fn keep_memory_private() {}
+
+/// Lets the process use as many descriptors as it may: a connection needs two, and the soft limit of
+/// many systems is 1,024.
+#[cfg(target_os = "linux")]
+fn allow_all_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    // Best effort: with fewer, connections wait until there is one.
+    let _ = setrlimit(Resource::Nofile, all);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn allow_all_descriptors() {}

@@ -1,7 +1,7 @@
 //! The hop to the backend: connections, the request's target, and what its failures mean.
 //!
 //! Uses `hyper-util`'s pooled client over HTTP/1.1, or HTTP/2 where a backend offers it by ALPN.
-//! Refuses to follow redirects and to pass an upgrade. Each resource has its own pool.
+//! Refuses to follow redirects and to pass an upgrade. Each resource has its own pool on each worker.
 
 use std::error::Error;
 use std::future::Future;
@@ -24,6 +24,7 @@ use super::answer::Denied;
 use super::route::without_token;
 use super::upload::{Upload, UploadError};
 use crate::config::Resource;
+use crate::workers::PerWorker;
 
 /// Kept shorter than the five seconds after which common servers close an idle connection, so that
 /// a request rarely meets one that is being closed.
@@ -62,7 +63,8 @@ pub enum BackendError {
 /// One resource's backend.
 #[derive(Debug)]
 pub(crate) struct Backend {
-    client: Client<Within<HttpsConnector<HttpConnector>>, Upload>,
+    /// A pool for each worker: a connection is driven where it is used.
+    clients: PerWorker<Client<Within<HttpsConnector<HttpConnector>>, Upload>>,
     scheme: Scheme,
     authority: Authority,
     path: String,
@@ -84,7 +86,7 @@ impl Backend {
                 source,
             })?;
         Ok(Self {
-            client: client(connector),
+            clients: PerWorker::new(|| client(connector.clone())),
             scheme,
             authority,
             path: url.path().to_owned(),
@@ -105,7 +107,7 @@ impl Backend {
         *request.uri_mut() = target;
         *request.version_mut() = Version::HTTP_11;
         *request.headers_mut() = headers;
-        self.client.request(request)
+        self.clients.own().request(request)
     }
 
     /// Where a request goes: the backend's URL, what follows the resource's path, and the query.
@@ -286,7 +288,7 @@ mod tests {
     fn backend(url: &str) -> Backend {
         let url = Url::parse(url).unwrap();
         Backend {
-            client: client(connector(&url, Duration::from_secs(1)).unwrap()),
+            clients: PerWorker::new(|| client(connector(&url, Duration::from_secs(1)).unwrap())),
             scheme: Scheme::HTTP,
             authority: Authority::from_static("10.0.0.1:3000"),
             path: url.path().to_owned(),
@@ -393,9 +395,10 @@ mod tests {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let tls = HttpsConnectorBuilder::new().with_tls_config(trusting);
+        let connector = within(tls, Duration::from_secs(5));
         let url = format!("https://localhost:{port}/mcp");
         let backend = Backend {
-            client: client(within(tls, Duration::from_secs(5))),
+            clients: PerWorker::new(|| client(connector.clone())),
             scheme: Scheme::HTTPS,
             authority: Authority::try_from(format!("localhost:{port}")).unwrap(),
             ..backend(&url)

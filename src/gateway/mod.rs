@@ -12,6 +12,7 @@
 //! warrant  how long a request may go on             upload   request bodies
 //! pulse    the beat by which that is asked          streams  answers
 //! stall    cutting clients that stopped reading     batch    pieces in one write
+//! unread   the same for one HTTP/2 stream
 //! ```
 //!
 //! Bodies are never read, so the gateway does not know MCP messages: batches, answers and messages
@@ -32,6 +33,7 @@ mod session;
 pub mod stall;
 mod streams;
 mod trace;
+pub mod unread;
 mod upload;
 mod warrant;
 
@@ -59,6 +61,7 @@ use crate::oauth::records::AccessToken;
 use crate::replay::Revocations;
 use crate::seal::Keys;
 use crate::time::Clock;
+use crate::workers::PerWorker;
 
 pub use self::answer::is_own;
 pub use self::backend::BackendError;
@@ -110,7 +113,7 @@ pub struct Gateway {
     ended: Arc<dyn Ended>,
     stopping: Stopping,
     patience: Patience,
-    pulse: Pulse,
+    pulses: PerWorker<Pulse>,
     meters: Meters,
 }
 
@@ -159,7 +162,7 @@ impl Gateway {
             clock: parts.clock,
             ended: parts.ended,
             stopping: parts.stopping,
-            pulse: Pulse::new(parts.patience.tick),
+            pulses: PerWorker::new(|| Pulse::new(parts.patience.tick)),
             patience: parts.patience,
             meters: Meters {
                 active_streams: metrics::gauge!("mcp_oauth_active_streams"),
@@ -173,7 +176,7 @@ impl Gateway {
 
     /// Answers one request.
     pub async fn handle(&self, request: Request) -> Response {
-        self.pulse.start();
+        self.pulses.own().start();
         let (parts, body) = request.into_parts();
         let method = parts.method.clone();
         let trace = Trace::of(&parts.headers, &mut crate::entropy::rng());

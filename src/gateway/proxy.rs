@@ -49,7 +49,7 @@ impl Gateway {
         let headers = route.request_headers(&passage, trace);
         let warrant = self.warrant(&passage);
         let patience = self.patience.upload;
-        let body = Upload::new(body, resource.max_body, self.pulse.clone(), patience);
+        let body = Upload::new(body, resource.max_body, self.pulses.own().clone(), patience);
 
         let begun = self.clock.elapsed();
         let method = passage.parts.method.clone();
@@ -71,10 +71,11 @@ impl Gateway {
         warrant: &Warrant,
     ) -> Result<http::Response<Incoming>, Denied> {
         let idle = route.resource.idle_timeout;
-        let begun = self.pulse.count();
+        let pulse = self.pulses.own();
+        let begun = pulse.count();
         let mut sent = sent;
         loop {
-            let beat = pin!(self.pulse.next());
+            let beat = pin!(pulse.next());
             if let Either::Left((head, _)) = select(&mut sent, beat).await {
                 return head.map_err(|error| {
                     let denied = backend::denied(&error);
@@ -89,7 +90,7 @@ impl Gateway {
                     return Err(route.refuse(Refusal::NotOpened(OpenError::Expired)));
                 }
                 Some(End::Draining | End::Stopping) => return Err(Denied::Stopping),
-                None if self.pulse.is_over(idle, begun) => return Err(Denied::Silent),
+                None if pulse.is_over(idle, begun) => return Err(Denied::Silent),
                 None => {}
             }
         }
@@ -125,7 +126,8 @@ impl Gateway {
         let events =
             headers::is_event_stream(&headers).then(|| Active::count(&self.meters.active_streams));
         let idle = route.resource.idle_timeout;
-        let answer = Answer::new(body, warrant, self.pulse.clone(), idle, events);
+        let pulse = self.pulses.own().clone();
+        let answer = Answer::new(body, warrant, pulse, idle, events);
 
         let mut response = Response::new(Body::new(answer));
         *response.status_mut() = head.status;

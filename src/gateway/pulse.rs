@@ -2,7 +2,8 @@
 //! on.
 //!
 //! A timer for each request would cost more than the rest of the gateway: setting one wakes the
-//! thread that waits for the network. Here one timer serves all, and time is counted in its beats.
+//! thread that waits for the network. Here one timer serves all of a
+//! worker, and time is counted in its beats.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -12,5 +12,7 @@ mod listen;
 mod paths;
 mod session;
 mod smuggling;
+mod stopping;
 mod streams;
 mod traces;
+mod unread;

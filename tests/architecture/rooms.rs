@@ -12,6 +12,7 @@ type Room = (&'static str, &'static [&'static str]);
 const ROOMS: &[Room] = &[
     ("time", &[]),
     ("entropy", &[]),
+    ("workers", &[]),
     ("seal", &["time", "oauth::names"]),
     ("oauth", &["seal", "time"]),
     ("net", &["time", "oauth::names"]),
@@ -46,7 +47,10 @@ const ROOMS: &[Room] = &[
     ("gateway", BELOW_THE_DOORS),
     ("admin", BELOW_THE_DOORS),
     ("tls", &["config"]),
-    ("listen", &["gateway::stall", "tls"]),
+    (
+        "listen",
+        &["gateway::stall", "gateway::unread", "tls", "workers"],
+    ),
     ("server", BELOW_THE_SERVER),
     ("demo", BELOW_THE_DEMO),
     ("doctor", BELOW_THE_DEMO),
@@ -55,9 +59,10 @@ const ROOMS: &[Room] = &[
 ];
 
 /// Everything below the binary, from the bottom up; each group may name what stands before it.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "time",
     "entropy",
+    "workers",
     "seal",
     "oauth",
     "net",
@@ -74,9 +79,9 @@ const ORDER: [&str; 17] = [
     "demo",
     "doctor",
 ];
-const BELOW_THE_DOORS: &[&str] = ORDER.split_at(9).0;
-const BELOW_THE_SERVER: &[&str] = ORDER.split_at(14).0;
-const BELOW_THE_DEMO: &[&str] = ORDER.split_at(15).0;
+const BELOW_THE_DOORS: &[&str] = ORDER.split_at(10).0;
+const BELOW_THE_SERVER: &[&str] = ORDER.split_at(15).0;
+const BELOW_THE_DEMO: &[&str] = ORDER.split_at(16).0;
 const BELOW_THE_COMMANDS: &[&str] = &ORDER;
 
 /// Complains of every import that the table does not allow.

@@ -24,8 +24,6 @@ use crate::listen;
 use crate::net::{
     ClientError, FetcherOptions, Guard, GuardedFetcher, TrustedClient, TrustedOptions,
 };
-#[cfg(feature = "redis")]
-use crate::oauth::names::Secret;
 use crate::oauth::names::{InstanceId, UpstreamName};
 use crate::oauth::resource::{Carries, ResourceRule, Resources};
 use crate::replay::memory::MemoryStore;
@@ -323,8 +321,18 @@ pub(crate) async fn store(
         StoreKind::Memory => MemoryStore::new(capacity, Arc::clone(clock)),
         StoreKind::Upstream => MemoryStore::among_others(capacity, Arc::clone(clock)),
         #[cfg(feature = "redis")]
-        StoreKind::Redis { url, prefix } => {
-            return redis(url.clone(), prefix.clone(), config, clock).await;
+        StoreKind::Redis {
+            url,
+            authorities,
+            prefix,
+        } => {
+            let settings = RedisSettings {
+                url: url.clone(),
+                prefix: prefix.clone(),
+                capacity,
+                authorities: authorities.clone(),
+            };
+            return redis(settings, clock).await;
         }
         #[cfg(not(feature = "redis"))]
         StoreKind::Redis { .. } => {
@@ -340,17 +348,9 @@ pub(crate) async fn store(
 
 #[cfg(feature = "redis")]
 async fn redis(
-    url: Secret,
-    prefix: String,
-    config: &Config,
+    settings: RedisSettings,
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<dyn ReplayStore>, StartError> {
-    let settings = RedisSettings {
-        url,
-        prefix,
-        capacity: config.replay.capacity,
-        authorities: None,
-    };
     let store = RedisStore::open(settings, Arc::clone(clock)).await;
     store
         .map(|store| Arc::new(store) as _)

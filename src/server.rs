@@ -264,7 +264,14 @@ impl Server {
             tokio::time::sleep(times.drain).await;
             order.1.cancel();
         });
-        listen::serve(listener, router, tls, drain, deadline).await;
+        listen::serve(listener, router, tls, drain, deadline.clone()).await;
+        tokio::select! {
+            () = app.upstreams_are_told() => {}
+            () = deadline.cancelled() => {
+                let left = app.untold_upstreams();
+                tracing::warn!(left, "stopped before every upstream had heard of its revocations");
+            }
+        }
     }
 }
 

@@ -19,6 +19,8 @@ mod api {
     mod metadata;
     mod net;
     mod pages;
+    #[cfg(target_os = "linux")]
+    mod proofs;
     mod refresh;
     #[cfg(target_os = "linux")]
     mod register_memory;
@@ -39,5 +41,6 @@ mod api {
     mod support;
     mod tls;
     mod upstream;
+    mod upstream_revocations;
     mod wire;
 }

@@ -211,11 +211,7 @@ impl App {
     /// Notes that a code was redeemed. The claim alone keeps everybody else from it until it has
     /// long expired, so the client does not wait for a store across a network: an answer that is
     /// there at once is heard, the rest is a task's.
-    fn note_redeemed(
-        self: &Arc<Self>,
-        grant: GrantId,
-        attempt: AttemptId,
-    ) -> Result<(), Refusal> {
+    fn note_redeemed(self: &Arc<Self>, grant: GrantId, attempt: AttemptId) -> Result<(), Refusal> {
         let store = Arc::clone(&self.replay);
         let mut noting = Box::pin(async move { store.settle(grant, attempt).await });
         match (&mut noting).now_or_never() {

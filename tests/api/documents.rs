@@ -221,7 +221,12 @@ pub(crate) fn claims(world: &World, jti: &str) -> Value {
     json!({"iss": URL, "sub": URL, "aud": "https://mcp.example.com/token", "exp": now + 300, "iat": now, "jti": jti})
 }
 
-pub(crate) async fn redeem_with(world: &World, client: &Client, code: &str, assertion: &str) -> Answer {
+pub(crate) async fn redeem_with(
+    world: &World,
+    client: &Client,
+    code: &str,
+    assertion: &str,
+) -> Answer {
     let mut form = client.redemption(code);
     form.push((
         "client_assertion_type",

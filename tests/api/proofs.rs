@@ -34,7 +34,12 @@ pub(crate) fn thousands(number: usize) -> String {
 
 #[test]
 fn numbers_are_written_for_readers() {
-    for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+    for (number, text) in [
+        (0, "0"),
+        (999, "999"),
+        (1_000, "1,000"),
+        (1_234_567, "1,234,567"),
+    ] {
         assert_eq!(thousands(number), text);
     }
 }

@@ -14,13 +14,19 @@ const SECOND: Duration = Duration::from_secs(1);
 const ROOM: usize = 1_024;
 
 /// The figures of this test's thread.
-struct Figures(PrometheusHandle, LocalRecorderGuard<'static>);
+struct Figures {
+    handle: PrometheusHandle,
+    _guard: LocalRecorderGuard<'static>,
+}
 
 impl Figures {
     fn start() -> Self {
         let recorder = Box::leak(Box::new(PrometheusBuilder::new().build_recorder()));
         let handle = recorder.handle();
-        Self(handle, metrics::set_default_local_recorder(recorder))
+        Self {
+            handle,
+            _guard: metrics::set_default_local_recorder(recorder),
+        }
     }
 
     /// How many revocations ended so.
@@ -28,7 +34,7 @@ impl Figures {
         let start = format!(
             "mcp_oauth_upstream_revocations_total{{upstream=\"stub\",result=\"{result}\"}} "
         );
-        let text = self.0.render();
+        let text = self.handle.render();
         let line = text.lines().find_map(|line| line.strip_prefix(&start));
         line.map_or(0, |count| count.parse().expect("a number"))
     }

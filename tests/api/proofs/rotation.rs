@@ -192,8 +192,17 @@ async fn sign_ins_go_on_through_every_step_of_a_rotation() {
     sign_in(&pair, &mut numbers, lot).await;
     for command in ["rotate", "rotate --promote --now", &format!("retire {old}")] {
         let (mut early, mut late) = (Vec::new(), Vec::new());
-        for (place, held) in unfinished(&pair, &mut numbers).await.into_iter().enumerate() {
-            if place / WHOLE % 2 == 0 { &mut early } else { &mut late }.push(held);
+        for (place, held) in unfinished(&pair, &mut numbers)
+            .await
+            .into_iter()
+            .enumerate()
+        {
+            if place / WHOLE % 2 == 0 {
+                &mut early
+            } else {
+                &mut late
+            }
+            .push(held);
         }
         pair.command(command);
         // One replica knows, the other does not yet.

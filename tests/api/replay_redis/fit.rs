@@ -199,7 +199,9 @@ async fn ca_file_is_what_lets_a_server_use_a_store_with_a_private_authority() {
     start(directory.path(), &store)
         .await
         .expect("the authority is the store's");
-    let (without, _) = store.split_once("\nca_file").expect("a line for the authority");
+    let (without, _) = store
+        .split_once("\nca_file")
+        .expect("a line for the authority");
     let refused = start(directory.path(), without).await;
     let error = refused.expect_err("the public authorities do not know it");
     assert!(error.contains("not reached"), "{error}");

@@ -11,6 +11,7 @@ mod api {
     mod config;
     mod consent;
     mod demo;
+    mod deployments;
     mod doctor;
     mod documents;
     mod foreign;

@@ -196,9 +196,13 @@ async fn ca_file_is_what_lets_a_server_use_a_store_with_a_private_authority() {
         "url = \"rediss://oauth:pa55@localhost:{port}\"\nprefix = \"{PREFIX}\"\nca_file = \"{}\"",
         ca.display()
     );
-    start(directory.path(), &store)
-        .await
-        .expect("the authority is the store's");
+    let server = start(directory.path(), &store).await;
+    let guarantees = server.expect("the authority is the store's").guarantees();
+    // DP6
+    assert_eq!(
+        (guarantees.store, guarantees.code_single_use),
+        ("redis", "exact on all replicas")
+    );
     let (without, _) = store
         .split_once("\nca_file")
         .expect("a line for the authority");

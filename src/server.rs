@@ -265,13 +265,7 @@ impl Server {
             order.1.cancel();
         });
         listen::serve(listener, router, tls, drain, deadline.clone()).await;
-        tokio::select! {
-            () = app.upstreams_are_told() => {}
-            () = deadline.cancelled() => {
-                let left = app.untold_upstreams();
-                tracing::warn!(left, "stopped before every upstream had heard of its revocations");
-            }
-        }
+        app.tell_upstreams_until(deadline.cancelled()).await;
     }
 }
 

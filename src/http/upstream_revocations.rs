@@ -119,6 +119,17 @@ impl App {
         let _ = self.upstream_revocations.room.acquire_many(WAITING).await;
     }
 
+    /// The end of a process: waits for what is left, and no longer than until the deadline.
+    pub async fn tell_upstreams_until(&self, deadline: impl Future<Output = ()>) {
+        tokio::select! {
+            () = self.upstreams_are_told() => {}
+            () = deadline => {
+                let left = self.untold_upstreams();
+                tracing::warn!(left, "stopped before every upstream had heard of its revocations");
+            }
+        }
+    }
+
     /// How many revocations upstreams have not heard of yet.
     pub fn untold_upstreams(&self) -> usize {
         let free = self.upstream_revocations.room.available_permits();

@@ -107,17 +107,27 @@ async fn revocations_wait_for_their_turn_up_to_a_bound() {
     assert_eq!(world.app.untold_upstreams(), 0);
 }
 
+// A process that stops waits for what is left, at most until its deadline, and else not at all.
 #[tokio::test(start_paused = true)]
-async fn waiting_for_nothing_takes_no_time() {
+async fn end_of_the_process_waits_for_what_is_left_and_no_longer() {
     let (world, _figures) = (World::new(), Figures::start());
     let (client, tokens) = login(&world).await;
-    let asked = tokio::time::Instant::now();
-    world.app.upstreams_are_told().await;
-    assert!(asked.elapsed().is_zero());
-    // And no longer than for what is left.
-    world.upstream.mood(Mood::Slow(SECOND * 2));
-    revoke(&world, &client, &tokens, 1).await;
-    let asked = tokio::time::Instant::now();
-    world.app.upstreams_are_told().await;
-    assert!((SECOND..SECOND * 3).contains(&asked.elapsed()));
+    let drain = SECOND * 25;
+    for (mood, times, waited) in [
+        (Mood::Well, 0, Duration::ZERO),
+        (Mood::Slow(SECOND * 2), 8, SECOND * 2),
+        (Mood::Down, 1, drain),
+    ] {
+        world.upstream.mood(mood.clone());
+        revoke(&world, &client, &tokens, times).await;
+        let asked = tokio::time::Instant::now();
+        let deadline = tokio::time::sleep(drain);
+        world.app.tell_upstreams_until(deadline).await;
+        let took = asked.elapsed();
+        assert!(
+            (waited..waited + SECOND / 10).contains(&took),
+            "{mood:?}: {took:?}"
+        );
+    }
+    assert_eq!(world.app.untold_upstreams(), 1);
 }

@@ -24,8 +24,6 @@ use crate::listen;
 use crate::net::{
     ClientError, FetcherOptions, Guard, GuardedFetcher, TrustedClient, TrustedOptions,
 };
-#[cfg(feature = "redis")]
-use crate::oauth::names::Secret;
 use crate::oauth::names::{InstanceId, UpstreamName};
 use crate::oauth::resource::{Carries, ResourceRule, Resources};
 use crate::replay::memory::MemoryStore;
@@ -271,7 +269,8 @@ impl Server {
             tracing::warn!(%error, "no threads for the connections: one serves them all");
             Workers::here()
         });
-        listen::serve_on(&workers, listener, router, tls, drain, deadline).await;
+        listen::serve_on(&workers, listener, router, tls, drain, deadline.clone()).await;
+        app.tell_upstreams_until(deadline.cancelled()).await;
     }
 }
 
@@ -328,8 +327,18 @@ pub(crate) async fn store(
         StoreKind::Memory => MemoryStore::new(capacity, Arc::clone(clock)),
         StoreKind::Upstream => MemoryStore::among_others(capacity, Arc::clone(clock)),
         #[cfg(feature = "redis")]
-        StoreKind::Redis { url, prefix } => {
-            return redis(url.clone(), prefix.clone(), config, clock).await;
+        StoreKind::Redis {
+            url,
+            authorities,
+            prefix,
+        } => {
+            let settings = RedisSettings {
+                url: url.clone(),
+                prefix: prefix.clone(),
+                capacity,
+                authorities: authorities.clone(),
+            };
+            return redis(settings, clock).await;
         }
         #[cfg(not(feature = "redis"))]
         StoreKind::Redis { .. } => {
@@ -345,17 +354,9 @@ pub(crate) async fn store(
 
 #[cfg(feature = "redis")]
 async fn redis(
-    url: Secret,
-    prefix: String,
-    config: &Config,
+    settings: RedisSettings,
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<dyn ReplayStore>, StartError> {
-    let settings = RedisSettings {
-        url,
-        prefix,
-        capacity: config.replay.capacity,
-        authorities: None,
-    };
     let store = RedisStore::open(settings, Arc::clone(clock)).await;
     store
         .map(|store| Arc::new(store) as _)

@@ -11,6 +11,7 @@ mod api {
     mod config;
     mod consent;
     mod demo;
+    mod deployments;
     mod doctor;
     mod documents;
     mod foreign;
@@ -19,6 +20,8 @@ mod api {
     mod metadata;
     mod net;
     mod pages;
+    #[cfg(target_os = "linux")]
+    mod proofs;
     mod refresh;
     #[cfg(target_os = "linux")]
     mod register_memory;
@@ -39,5 +42,6 @@ mod api {
     mod support;
     mod tls;
     mod upstream;
+    mod upstream_revocations;
     mod wire;
 }

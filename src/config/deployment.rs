@@ -2,11 +2,14 @@
 //!
 //! Refuses combinations that would promise what the deployment cannot keep.
 
+use std::path::Path;
+
 use url::Url;
 
 use super::problem::Report;
 use super::quantity::Moment;
 use super::raw::{RawCors, RawReplay, RawRevocation, StoreWord};
+use super::secrets::error_in_words;
 use super::tree::KeyPath;
 use super::upstreams::Upstreams;
 use super::{AuthMode, Cors, PublicUrl, Replay, Resource, StoreKind};
@@ -28,6 +31,10 @@ pub(super) fn replay(raw: RawReplay, upstreams: &Upstreams, report: &mut Report<
         let message = "`url` is for store = \"redis\"";
         report.error(&at.key("url"), message, "set the store, or remove the URL");
     }
+    if raw.store != StoreWord::Redis && raw.ca_file.is_some() {
+        let message = "`ca_file` is for store = \"redis\"";
+        report.error(&at.key("ca_file"), message, "set the store, or remove it");
+    }
     let store = match raw.store {
         StoreWord::Memory => StoreKind::Memory,
         StoreWord::Upstream => {
@@ -44,7 +51,10 @@ pub(super) fn replay(raw: RawReplay, upstreams: &Upstreams, report: &mut Report<
             }
             StoreKind::Upstream
         }
-        StoreWord::Redis => redis(raw.url, raw.prefix, &at, report),
+        StoreWord::Redis => {
+            let authorities = authorities(raw.ca_file.as_deref(), &at, report);
+            redis(raw.url, authorities, raw.prefix, &at, report)
+        }
     };
     Replay {
         store,
@@ -52,7 +62,36 @@ pub(super) fn replay(raw: RawReplay, upstreams: &Upstreams, report: &mut Report<
     }
 }
 
-fn redis(url: Option<Secret>, prefix: String, at: &KeyPath, report: &mut Report<'_>) -> StoreKind {
+/// The certificates in `ca_file`.
+fn authorities(path: Option<&Path>, at: &KeyPath, report: &mut Report<'_>) -> Option<Vec<u8>> {
+    let path = path?;
+    let shown = path.display();
+    let mut wrong = |message: String, hint: &str| {
+        report.error(&at.key("ca_file"), message, hint);
+        None
+    };
+    match std::fs::read(path) {
+        Err(error) => {
+            let why = error_in_words(&error);
+            let hint = "paths are relative to the working directory";
+            wrong(format!("cannot read `{shown}`: {why}"), hint)
+        }
+        // RFC 7468 §5.1.
+        Ok(pem) if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE-----") => {
+            let hint = "a PEM file that begins with `-----BEGIN CERTIFICATE-----`";
+            wrong(format!("`{shown}` holds no certificate"), hint)
+        }
+        Ok(pem) => Some(pem),
+    }
+}
+
+fn redis(
+    url: Option<Secret>,
+    authorities: Option<Vec<u8>>,
+    prefix: String,
+    at: &KeyPath,
+    report: &mut Report<'_>,
+) -> StoreKind {
     if cfg!(not(feature = "redis")) {
         let message = "this build is without Redis";
         report.error(&at.key("store"), message, "build with `--features redis`");
@@ -75,8 +114,12 @@ fn redis(url: Option<Secret>, prefix: String, at: &KeyPath, report: &mut Report<
         Secret::default()
     });
     let parsed = Url::parse(url.expose()).ok();
-    let is_redis = parsed
-        .is_some_and(|url| matches!(url.scheme(), "redis" | "rediss" | "redis+unix" | "unix"));
+    let scheme = parsed.as_ref().map(Url::scheme);
+    let is_redis = matches!(scheme, Some("redis" | "rediss" | "redis+unix" | "unix"));
+    if authorities.is_some() && is_redis && scheme != Some("rediss") {
+        let message = "`ca_file` does nothing: the URL of the store is without TLS";
+        report.error(&at.key("ca_file"), message, "rediss://… in `url`");
+    }
     if !is_redis && !report.is_faulty(&at.key("url")) {
         let message = "this is not the URL of a Redis or Valkey";
         report.error(
@@ -85,7 +128,11 @@ fn redis(url: Option<Secret>, prefix: String, at: &KeyPath, report: &mut Report<
             "rediss://user:password@host:6379/0",
         );
     }
-    StoreKind::Redis { url, prefix }
+    StoreKind::Redis {
+        url,
+        authorities,
+        prefix,
+    }
 }
 
 /// Reads `[revocation]`.

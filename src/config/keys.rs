@@ -222,6 +222,7 @@ pub(super) const KEYS: &[Key] = &[
 
     key("replay.store", Kind::Choice(&["memory", "upstream", "redis"]), "How the server is deployed. `memory`: this is the only process; `upstream`: several processes that share nothing but keys; `redis`: a Redis (7 or later) or Valkey for all").or("memory"),
     key("replay.url", Kind::Secret, "`redis://` or `rediss://` URL of the store"),
+    key("replay.ca_file", Kind::Path, "Certificate authorities (PEM) of a `rediss://` store; they alone are trusted then, instead of the public ones"),
     key("replay.prefix", Kind::Text, "Start of every key in the store").or("mcp-oauth:"),
     key("replay.capacity", Kind::Integer, "Most entries of each kind in memory").or("1000000"),
 

@@ -340,6 +340,8 @@ pub enum StoreKind {
     Redis {
         /// `redis://` or `rediss://`, with credentials.
         url: Secret,
+        /// PEM of the only authorities that are trusted; none means the public ones.
+        authorities: Option<Vec<u8>>,
         /// Start of every key.
         prefix: String,
     },

@@ -161,6 +161,7 @@ raw! {
     RawReplay {
         store: StoreWord,
         url: Option<Secret>,
+        ca_file: Option<PathBuf>,
         prefix: String,
         capacity: u32,
     }

@@ -8,8 +8,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
 use crate::config::Config;
 use crate::oauth::names::{InstanceId, UpstreamName};
 use crate::oauth::resource::Resources;
@@ -21,6 +19,7 @@ use documents::{Documents, Fetch};
 use foreign::Foreign;
 use later::Untold;
 use limits::Limits;
+use upstream_revocations::UpstreamRevocations;
 
 pub use self::pages::visitors;
 
@@ -45,10 +44,8 @@ mod respond;
 mod revoke;
 pub mod routes;
 mod token;
+mod upstream_revocations;
 mod vouch;
-
-/// Revocations that may be on their way to upstreams at once.
-const UPSTREAM_REVOCATIONS: usize = 64;
 
 /// What the endpoints are made of.
 #[derive(Debug)]
@@ -78,7 +75,7 @@ pub struct App {
     parts: AppParts,
     limits: Limits,
     documents: Documents,
-    upstream_revocations: Arc<Semaphore>,
+    upstream_revocations: UpstreamRevocations,
     untold: Untold,
     foreign: Foreign,
 }
@@ -97,7 +94,7 @@ impl App {
         Self {
             limits: Limits::new(&parts.config, &parts.clock),
             documents: Documents::new(Arc::clone(&parts.fetcher), Arc::clone(&parts.clock)),
-            upstream_revocations: Arc::new(Semaphore::new(UPSTREAM_REVOCATIONS)),
+            upstream_revocations: UpstreamRevocations::default(),
             untold: Untold::default(),
             foreign: Foreign::since(parts.clock.now()),
             parts,

@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+
 use super::App;
 use super::respond::Refusal;
 use super::vouch::upstream_failure;
@@ -49,7 +51,7 @@ impl Redemption {
         let proof = app.claim(record, attempt, assertion).await?;
         let code = code.claimed(proof);
         match app.vouched(&code).await {
-            Ok(vouched) => app.mint(code, &vouched, attempt).await,
+            Ok(vouched) => app.mint(code, &vouched, attempt),
             Err(failure) => Err(app.give_up(grant, attempt, failure).await),
         }
     }
@@ -176,14 +178,13 @@ impl App {
         Ok(vouched)
     }
 
-    async fn mint(
+    fn mint(
         self: &Arc<Self>,
         code: RedeemableCode,
         vouched: &Vouched,
         attempt: AttemptId,
     ) -> Result<Secret, Refusal> {
         let (grant, client) = (code.record().grant, code.record().client);
-        let is_parked = matches!(code.record().leg, UpstreamLeg::Parked);
         let minted = {
             let rule = self
                 .resources
@@ -200,25 +201,44 @@ impl App {
             )
             .map_err(|error| Reason::Internal(error.to_string()))?
         };
-        // Tokens leave only after the code is known to be used up by this very attempt.
-        let settled = match self.replay.settle(grant, attempt).await {
-            Err(StoreError::Unavailable(_)) => self.replay.settle(grant, attempt).await,
-            answer => answer,
-        };
-        let settled = settled.map_err(|error| {
-            // The upstream's code is used up, but tokens that are parked can be had again.
-            if is_parked {
-                self.release_later(grant, attempt);
-            }
-            store_failure(&error)
-        })?;
-        if !settled {
-            return Err(Reason::Store("the claim was lost".into()).into());
-        }
+        self.note_redeemed(grant, attempt)?;
         let bytes = u32::try_from(minted.access_bytes).unwrap_or(u32::MAX);
         metrics::histogram!("mcp_oauth_token_bytes", "purpose" => "access").record(bytes);
         tracing::info!(event = "login", %grant, %client, subject = %vouched.subject, "audit");
         Ok(minted.body)
+    }
+
+    /// Notes that a code was redeemed. The claim alone keeps everybody else from it until it has
+    /// long expired, so the client does not wait for a store across a network: an answer that is
+    /// there at once is heard, the rest is a task's.
+    fn note_redeemed(self: &Arc<Self>, grant: GrantId, attempt: AttemptId) -> Result<(), Refusal> {
+        let store = Arc::clone(&self.replay);
+        let mut noting = Box::pin(async move { store.settle(grant, attempt).await });
+        match (&mut noting).now_or_never() {
+            Some(Ok(false)) => return Err(Reason::Store("the claim was lost".into()).into()),
+            Some(answer) => self.was_noted(grant, attempt, &answer),
+            None => {
+                let app = Arc::clone(self);
+                tokio::spawn(async move { app.was_noted(grant, attempt, &noting.await) });
+            }
+        }
+        Ok(())
+    }
+
+    fn was_noted(
+        self: &Arc<Self>,
+        grant: GrantId,
+        attempt: AttemptId,
+        answer: &Result<bool, StoreError>,
+    ) {
+        match answer {
+            Ok(true) => {}
+            // The store lost its memory meanwhile: codes of that time are refused by its epoch.
+            Ok(false) => tracing::warn!(%grant, "the claim of a redeemed code is gone"),
+            Err(_) => self.tell_later("a redeemed code", move |store| async move {
+                store.settle(grant, attempt).await.map(drop)
+            }),
+        }
     }
 
     /// Settles or releases the claim of a code that was not redeemed.

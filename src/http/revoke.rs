@@ -13,11 +13,12 @@ use super::clients::Resolved;
 use super::form::Form;
 use super::redeem::store_failure;
 use super::respond::Refusal;
+use super::upstream_revocations::Ended;
 use super::{App, form, metadata, respond};
 use crate::oauth::client::ClientSource;
 use crate::oauth::error::Reason;
-use crate::oauth::names::{ClientHash, GrantId, UpstreamFingerprint, UpstreamName};
-use crate::oauth::records::{AccessToken, AuthMethod, RefreshToken, UpstreamCredential};
+use crate::oauth::names::{ClientHash, GrantId};
+use crate::oauth::records::{AccessToken, AuthMethod, RefreshToken};
 use crate::seal::Sealed;
 
 /// Ends a grant.
@@ -66,7 +67,9 @@ async fn revoke(app: &Arc<App>, form: &Form) -> Result<(), Refusal> {
     }
     app.end(ending.grant, ending.rest).await?;
     tracing::info!(event = "revoke", grant = %ending.grant, client = %ending.client, "audit");
-    app.tell_upstream(ending);
+    if let Some(ended) = ending.upstream {
+        app.tell_upstream(ended);
+    }
     Ok(())
 }
 
@@ -84,7 +87,7 @@ struct Ending {
     client: ClientHash,
     auth_method: Option<AuthMethod>,
     rest: Duration,
-    upstream: Option<(UpstreamName, UpstreamFingerprint, UpstreamCredential)>,
+    upstream: Option<Ended>,
 }
 
 impl App {
@@ -101,7 +104,11 @@ impl App {
                 client: token.client,
                 auth_method: Some(token.auth_method),
                 rest: token.grant_ends_at.since(now),
-                upstream: Some((token.upstream, token.fingerprint, token.credential)),
+                upstream: Some(Ended {
+                    upstream: token.upstream,
+                    fingerprint: token.fingerprint,
+                    credential: token.credential,
+                }),
             });
         }
         let token = self
@@ -119,30 +126,5 @@ impl App {
             rest: end.max(token.exp).since(now),
             upstream: None,
         })
-    }
-
-    /// Tells the upstream where that ends nothing but this grant. The client does not wait.
-    fn tell_upstream(self: &Arc<Self>, ending: Ending) {
-        let Some((name, fingerprint, credential)) = ending.upstream else {
-            return;
-        };
-        let Ok(permit) = Arc::clone(&self.upstream_revocations).try_acquire_owned() else {
-            tracing::warn!(upstream = %name, "too many revocations wait for the upstream; one was dropped");
-            return;
-        };
-        let app = Arc::clone(self);
-        tokio::spawn(async move {
-            let _permit = permit;
-            let Some(upstream) = app.upstreams.get(&name) else {
-                return;
-            };
-            let profile = upstream.profile();
-            if profile.fingerprint != fingerprint || !profile.revokes_one_token {
-                return;
-            }
-            if let Err(error) = upstream.revoke(&credential).await {
-                tracing::warn!(upstream = %name, %error, "the upstream was not told of a revocation");
-            }
-        });
     }
 }

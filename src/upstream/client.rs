@@ -14,7 +14,7 @@ use url::{Url, form_urlencoded};
 
 use super::raw::{ClientAuth, IdentitySource, RevocationStyle, TokenBody, UserinfoMethod};
 use super::settings::{Settings, Urls};
-use super::token_response::{Barred, TokenResponse, read_json};
+use super::token_response::{Barred, TokenResponse, read_json, retry_after};
 use super::{AuthorizationRedirect, UpstreamError, unavailable};
 use crate::net::{Answer, TrustedClient};
 use crate::oauth::names::Secret;
@@ -320,7 +320,15 @@ impl Client {
         if answer.status.is_success() || answer.status == http::StatusCode::NOT_FOUND {
             return Ok(());
         }
-        Err(unavailable(format!("revocation: status {}", answer.status)))
+        let reason = format!("revocation: status {}", answer.status);
+        // RFC 7009 §2.2.1, RFC 6585 §4: only these are worth another try.
+        if answer.status.is_server_error() || answer.status == http::StatusCode::TOO_MANY_REQUESTS {
+            return Err(UpstreamError::Unavailable {
+                reason,
+                retry_after: retry_after(&answer.headers),
+            });
+        }
+        Err(UpstreamError::Refused(reason))
     }
 }
 

@@ -288,7 +288,7 @@ fn detail(code: &str, answer: &Answer) -> String {
 }
 
 /// RFC 9110 §10.2.3, in seconds.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds: u64 = headers
         .get(RETRY_AFTER)?
         .to_str()

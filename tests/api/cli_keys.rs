@@ -32,7 +32,7 @@ fn parse(command: &str, directory: &Path) -> Result<Cli, clap::Error> {
 }
 
 /// Runs `mcp-oauth keys …` and gives back what it prints.
-fn keys_at(
+pub(crate) fn keys_at(
     now: Timestamp,
     directory: &TempDir,
     command: &str,

@@ -207,7 +207,7 @@ impl Key {
 }
 
 /// A client with keys, and the claims of an assertion that is right.
-fn with_keys(world: &World, key: &Key) -> Client {
+pub(crate) fn with_keys(world: &World, key: &Key) -> Client {
     let mut edited = document();
     edited["token_endpoint_auth_method"] = json!("private_key_jwt");
     edited["jwks_uri"] = json!(KEYS);
@@ -216,12 +216,17 @@ fn with_keys(world: &World, key: &Key) -> Client {
     client(URL)
 }
 
-fn claims(world: &World, jti: &str) -> Value {
+pub(crate) fn claims(world: &World, jti: &str) -> Value {
     let now = world.clock.now().as_secs();
     json!({"iss": URL, "sub": URL, "aud": "https://mcp.example.com/token", "exp": now + 300, "iat": now, "jti": jti})
 }
 
-async fn redeem_with(world: &World, client: &Client, code: &str, assertion: &str) -> Answer {
+pub(crate) async fn redeem_with(
+    world: &World,
+    client: &Client,
+    code: &str,
+    assertion: &str,
+) -> Answer {
     let mut form = client.redemption(code);
     form.push((
         "client_assertion_type",

@@ -18,7 +18,10 @@ use server::Server;
 
 mod faults;
 mod fit;
+#[cfg(target_os = "linux")]
+mod grants;
 mod proxy;
+mod round_trips;
 mod server;
 
 /// Start of every key in these tests.

@@ -144,6 +144,43 @@ async fn refresh_without_a_new_token_gives_the_lease_back() {
     );
 }
 
+// Nobody waits for the end of a lease under which nothing could be minted.
+#[tokio::test(start_paused = true)]
+async fn refresh_that_could_not_be_minted_gives_the_lease_back() {
+    let (world, _) = flaky();
+    let (client, tokens) = login(&world).await;
+    world.upstream.mood(Mood::Verbose);
+    let failed = client.refresh(&world, &tokens.refresh).await;
+    assert_eq!(failed.status, 500, "{}", failed.body);
+    world.upstream.mood(Mood::Well);
+    let asked = tokio::time::Instant::now();
+    let next = Tokens::of(&client.refresh(&world, &tokens.refresh).await);
+    assert!(
+        asked.elapsed() < Duration::from_secs(1),
+        "it was led at once"
+    );
+    assert_eq!(world.upstream.counts().refreshes, 2);
+    assert_eq!(client.refresh(&world, &next.refresh).await.status, 200);
+}
+
+// The claim alone keeps everybody else from the code: its end is noted when the store hears again.
+#[tokio::test(start_paused = true)]
+async fn redeemed_code_is_noted_when_the_store_hears_again() {
+    for broken in [Broken::Before, Broken::After] {
+        let (world, store) = flaky();
+        let mut client = Client::register(&world).await;
+        let code = client.code(&world, "alice").await;
+        store.fail("settle", broken, 4);
+        let tokens = Tokens::of(&client.redeem(&world, &code).await);
+        a_while(10).await;
+        assert_eq!(client.redeem(&world, &code).await.error(), "invalid_grant");
+        assert_eq!(world.upstream.counts().exchanges, 1, "{broken:?}");
+        // The second use ended the grant: it was known to be one.
+        let over = client.refresh(&world, &tokens.refresh).await;
+        assert_eq!(over.error(), "invalid_grant");
+    }
+}
+
 #[tokio::test]
 async fn sign_in_that_leaves_nothing_to_ask_with_brings_no_refresh_token() {
     let world = World::new();

@@ -1,7 +1,8 @@
 //! The replay store in Redis or Valkey: exact over any number of replicas.
 //!
-//! Each operation is one script, so one round trip: a code costs one before the upstream is asked
-//! and one after, a refresh the same. Times are the store's own. The user needs, on the keys under
+//! Each operation is one script, so one round trip. A code is waited for once, its client assertion
+//! included: the note that it is done follows behind. A refresh is waited for twice, for its lease
+//! and for its rotation. Times are the store's own. The user needs, on the keys under
 //! the prefix, `+@read +@write +@scripting +@connection +time +info`.
 //!
 //! Refuses to guess: a store that is slow, down, full, read-only, evicting or that lost its memory

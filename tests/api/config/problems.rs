@@ -291,6 +291,39 @@ fn deployment_must_be_able_to_keep_its_promises() {
 }
 
 #[test]
+fn authorities_of_the_store_must_be_certificates_that_are_used() {
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let authority = directory.path().join("ca.pem");
+    let pem = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+    std::fs::write(&authority, pem).expect("written");
+    let authority = authority.display().to_string();
+    let redis = "[replay]\nstore = \"redis\"\nurl";
+    let said = complaints_about(&[
+        &format!("[replay]\nca_file = \"{authority}\""),
+        &format!("{redis} = \"rediss://localhost\"\nca_file = \"/nonexistent.pem\""),
+        &format!("{redis} = \"rediss://localhost\"\nca_file = \"Cargo.toml\""),
+        &format!("{redis} = \"redis://localhost\"\nca_file = \"{authority}\""),
+    ]);
+    insta::assert_snapshot!(said.replace(&authority, "/etc/redis/ca.pem"), @r#"
+    [replay] ⏎ ca_file = "/etc/redis/ca.pem"
+    mcp-oauth.toml:13: `ca_file` is for store = "redis"
+      hint: set the store, or remove it
+
+    [replay] ⏎ store = "redis" ⏎ url = "rediss://localhost" ⏎ ca_file = "/nonexistent.pem"
+    mcp-oauth.toml:15: cannot read `/nonexistent.pem`: no such file or directory
+      hint: paths are relative to the working directory
+
+    [replay] ⏎ store = "redis" ⏎ url = "rediss://localhost" ⏎ ca_file = "Cargo.toml"
+    mcp-oauth.toml:15: `Cargo.toml` holds no certificate
+      hint: a PEM file that begins with `-----BEGIN CERTIFICATE-----`
+
+    [replay] ⏎ store = "redis" ⏎ url = "redis://localhost" ⏎ ca_file = "/etc/redis/ca.pem"
+    mcp-oauth.toml:15: `ca_file` does nothing: the URL of the store is without TLS
+      hint: rediss://… in `url`
+    "#);
+}
+
+#[test]
 fn open_cors_needs_tokens_everywhere() {
     let optional = small("path = \"/mcp\"", "path = \"/mcp\"\nauth = \"optional\"");
     insta::assert_snapshot!(problems(&format!(

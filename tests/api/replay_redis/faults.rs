@@ -415,12 +415,13 @@ async fn revocation_reaches_every_replica_and_outlives_the_stores_memory() {
     }
     let started = Instant::now();
     while !grants.iter().all(|grant| other.is_revoked(grant)) {
-        assert!(started.elapsed() < Duration::from_millis(2_500), "too late");
+        // Two seconds are promised; a look that fails must leave room for the next.
+        assert!(started.elapsed() < Duration::from_millis(1_200), "too late");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     rig.server.tell(&["FLUSHALL"]).await;
     // The next look notices; whoever starts then learns it all.
-    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
     let fresh = rig.replica().await;
     assert!(grants.iter().all(|grant| fresh.is_revoked(grant)));
     assert!(grants.iter().all(|grant| other.is_revoked(grant)));

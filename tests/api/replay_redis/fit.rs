@@ -5,9 +5,11 @@ use std::path::Path;
 use mcp_oauth::oauth::names::Secret;
 use mcp_oauth::replay::ReplayStore as _;
 use mcp_oauth::replay::redis::{OpenError, RedisSettings, RedisStore};
+use mcp_oauth::time::SystemClock;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tempfile::TempDir;
 
-use super::server::free_port;
+use super::server::{self, free_port};
 use super::{PREFIX, Rig, open};
 use crate::api::replay::{CLAIM, Time as _, World, codes, grant, refresh, revocations};
 
@@ -103,17 +105,17 @@ fn certify(directory: &Path) -> Vec<u8> {
     certificate.pem().into_bytes()
 }
 
-#[tokio::test]
-async fn tls_needs_an_authority_that_is_trusted() {
-    let directory = tempfile::TempDir::new().expect("a directory");
+/// A server that also speaks TLS, and the authority of its certificate; `None` where the server at
+/// hand was built without.
+async fn with_tls() -> Option<(Rig, u16, Vec<u8>, TempDir)> {
+    let directory = TempDir::new().expect("a directory");
     let authority = certify(directory.path());
-    let stranger = certify(tempfile::TempDir::new().expect("a directory").path());
     let file = |name: &str| directory.path().join(name).display().to_string();
-    let port = free_port().to_string();
+    let port = free_port();
     let (certificate, key) = (file("server.pem"), file("server.key"));
     let arguments = [
         "--tls-port",
-        &port,
+        &port.to_string(),
         "--tls-auth-clients",
         "no",
         "--tls-cert-file",
@@ -123,9 +125,19 @@ async fn tls_needs_an_authority_that_is_trusted() {
         "--tls-ca-cert-file",
         &certificate,
     ];
-    let Some(rig) = Rig::start_with(&arguments).await else {
+    if !server::speaks_tls() {
+        return None;
+    }
+    let rig = Rig::start_with(&arguments).await?;
+    Some((rig, port, authority, directory))
+}
+
+#[tokio::test]
+async fn tls_needs_an_authority_that_is_trusted() {
+    let Some((rig, port, authority, _directory)) = with_tls().await else {
         return;
     };
+    let stranger = certify(TempDir::new().expect("a directory").path());
     let url = format!("rediss://localhost:{port}");
     let settings = |authorities| RedisSettings {
         url: Secret::new(url.as_str()),
@@ -147,6 +159,57 @@ async fn tls_needs_an_authority_that_is_trusted() {
     // There is no switch that turns the check off.
     let insecure = open_briefly(&format!("{url}/#insecure"), None, &rig).await;
     assert!(!insecure.to_string().is_empty());
+}
+
+/// Starts the whole server from a file with these lines in `[replay]`.
+async fn start(directory: &Path, replay: &str) -> Result<mcp_oauth::server::Server, String> {
+    let keys = directory.join("keys").display().to_string();
+    let file = directory.join("mcp-oauth.toml");
+    let text = format!(
+        "public_url = \"http://127.0.0.1:8080\"\n[keys]\ndirectory = \"{keys}\"\n\
+         [upstreams.github]\nprovider = \"github\"\nclient_id = \"us\"\n\
+         client_secret = \"0123456789abcdef\"\n\
+         [[resources]]\npath = \"/mcp\"\nbackend = \"http://127.0.0.1:1/mcp\"\n\
+         [access]\nallow_all = true\n[replay]\nstore = \"redis\"\n{replay}\n"
+    );
+    std::fs::write(&file, text).expect("written");
+    let flags = mcp_oauth::config::Flags::default();
+    let config = mcp_oauth::config::load(Some(&file), Vec::new(), &flags);
+    let config = config.map_err(|problems| problems.to_string())?;
+    let clock = std::sync::Arc::new(SystemClock::start());
+    let server = mcp_oauth::server::Server::assemble(config, clock).await;
+    server.map_err(|error| error.to_string())
+}
+
+// A user with a password, over TLS that a private authority vouches for: as managed stores are.
+#[tokio::test]
+async fn ca_file_is_what_lets_a_server_use_a_store_with_a_private_authority() {
+    let Some((rig, port, authority, directory)) = with_tls().await else {
+        return;
+    };
+    let rights = "+@read +@write +@scripting +@connection +time +info";
+    let user = format!("ACL SETUSER oauth on >pa55 resetkeys ~{PREFIX}* -@all {rights}");
+    rig.server.tell(&user.split(' ').collect::<Vec<_>>()).await;
+    let ca = directory.path().join("ca.pem");
+    std::fs::write(&ca, authority).expect("written");
+    let store = format!(
+        "url = \"rediss://oauth:pa55@localhost:{port}\"\nprefix = \"{PREFIX}\"\nca_file = \"{}\"",
+        ca.display()
+    );
+    let server = start(directory.path(), &store).await;
+    let guarantees = server.expect("the authority is the store's").guarantees();
+    // DP6
+    assert_eq!(
+        (guarantees.store, guarantees.code_single_use),
+        ("redis", "exact on all replicas")
+    );
+    let (without, _) = store
+        .split_once("\nca_file")
+        .expect("a line for the authority");
+    let refused = start(directory.path(), without).await;
+    let error = refused.expect_err("the public authorities do not know it");
+    assert!(error.contains("not reached"), "{error}");
+    assert!(!error.contains("pa55"), "{error}");
 }
 
 #[tokio::test]

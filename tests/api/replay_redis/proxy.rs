@@ -1,4 +1,4 @@
-//! The network between a replica and its store: slow, cut, or losing answers.
+//! The network between a replica and its store: slow, cut, losing answers, or counting questions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -20,7 +20,11 @@ struct Faults {
     delay_ms: AtomicU64,
     is_cut: AtomicBool,
     answers_to_lose: AtomicU32,
+    questions_left: AtomicU32,
 }
+
+/// What every question about a code or a refresh token names once: the grant's claim, its record.
+const NAMED: [&[u8]; 2] = [b"}:c\r\n", b"}:r\r\n"];
 
 impl Proxy {
     pub(super) async fn to(target: u16) -> Self {
@@ -31,6 +35,7 @@ impl Proxy {
             delay_ms: AtomicU64::new(0),
             is_cut: AtomicBool::new(false),
             answers_to_lose: AtomicU32::new(0),
+            questions_left: AtomicU32::new(u32::MAX),
         });
         let proxy = Self { port, faults };
         let accepting = proxy.clone();
@@ -70,6 +75,23 @@ impl Proxy {
         self.faults.answers_to_lose.store(count, Ordering::SeqCst);
     }
 
+    /// So many questions about grants still pass; from then on nothing does.
+    pub(super) fn let_pass(&self, questions: u32) {
+        let left = &self.faults.questions_left;
+        left.store(questions, Ordering::SeqCst);
+    }
+
+    /// Whether what was asked may pass.
+    fn lets_pass(&self, asked: &[u8]) -> bool {
+        let names = |name: &&[u8]| asked.windows(name.len()).filter(|it| it == name).count();
+        let questions = u32::try_from(NAMED.iter().map(names).sum::<usize>()).expect("few");
+        let left = &self.faults.questions_left;
+        left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |it| {
+            it.checked_sub(questions)
+        })
+        .is_ok()
+    }
+
     fn join(&self, client: TcpStream, server: TcpStream) {
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
@@ -96,6 +118,10 @@ async fn carry(proxy: Proxy, mut from: OwnedReadHalf, mut to: OwnedWriteHalf, is
         };
         if is_answer && proxy.loses_this() {
             return;
+        }
+        if !is_answer && !proxy.lets_pass(&buffer[..length]) {
+            // Held for ever, and nobody is told.
+            std::future::pending::<()>().await;
         }
         while proxy.faults.is_cut.load(Ordering::SeqCst) {
             tokio::time::sleep(Duration::from_millis(5)).await;

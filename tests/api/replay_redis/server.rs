@@ -168,6 +168,22 @@ fn spawn(binary: &Path, directory: &Path, port: u16, arguments: &[String]) -> Ch
         .expect("the server's binary starts")
 }
 
+/// Whether the binary was built with TLS; says so where it was not.
+pub(super) fn speaks_tls() -> bool {
+    let Some(binary) = std::env::var_os(VARIABLE) else {
+        return false;
+    };
+    let binary = std::fs::read(binary).expect("the server's binary can be read");
+    // A function of OpenSSL that no server with TLS is without.
+    let name = b"SSL_CTX_new";
+    let speaks = binary.windows(name.len()).any(|it| it == name);
+    if !speaks {
+        let line = "skipped: this server was built without TLS\n";
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+    speaks
+}
+
 pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address").port()

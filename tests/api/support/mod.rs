@@ -3,6 +3,7 @@
 
 pub(crate) mod client;
 pub(crate) mod flaky;
+pub(crate) mod frugal;
 pub(crate) mod logs;
 pub(crate) mod stub;
 pub(crate) mod upstream;

@@ -29,6 +29,8 @@ pub(crate) enum Mood {
     SwapsPerson,
     /// Leaves nothing to ask with the next time.
     LeavesNothing,
+    /// Tells more about a person than fits into a token. Its refresh token stays as it was.
+    Verbose,
 }
 
 /// What was asked of the stub.
@@ -89,7 +91,7 @@ impl Stub {
     async fn behave(&self) -> Result<(), UpstreamError> {
         let mood = self.state.lock().unwrap().mood.clone();
         match mood {
-            Mood::Well | Mood::SwapsPerson | Mood::LeavesNothing => Ok(()),
+            Mood::Well | Mood::SwapsPerson | Mood::LeavesNothing | Mood::Verbose => Ok(()),
             Mood::Refuses => Err(UpstreamError::Refused("scripted".into())),
             Mood::Down => Err(UpstreamError::Unavailable {
                 reason: "scripted".into(),
@@ -109,17 +111,17 @@ impl Stub {
             .unwrap()
             .live_refresh
             .insert(refresh.clone());
-        let leaves_nothing = self.state.lock().unwrap().mood == Mood::LeavesNothing;
+        let mood = self.state.lock().unwrap().mood.clone();
         SignIn {
             id: person.to_owned(),
             identity: Identity {
                 email: Some(format!("{person}@example.com")),
                 preferred_username: Some(person.to_owned()),
-                groups: Vec::new(),
+                groups: vec!["group".repeat(4_000); usize::from(mood == Mood::Verbose)],
             },
             access_token: Secret::new(format!("upstream-access.{person}.{generation}")),
             access_expires_at: None,
-            credential: if leaves_nothing {
+            credential: if mood == Mood::LeavesNothing {
                 UpstreamCredential::Nothing
             } else {
                 UpstreamCredential::Refresh(Secret::new(refresh))
@@ -197,13 +199,18 @@ impl Upstream for Stub {
             .unwrap()
             .parse::<u32>()
             .unwrap();
-        let swaps = self.state.lock().unwrap().mood == Mood::SwapsPerson;
+        let mood = self.state.lock().unwrap().mood.clone();
+        if mood == Mood::Verbose {
+            let mut state = self.state.lock().unwrap();
+            state.live_refresh.insert(token.expose().to_owned());
+        }
+        let swaps = mood == Mood::SwapsPerson;
         let person = if swaps { "mallory" } else { id };
         Ok(self.sign_in(person, generation + 1))
     }
 
     async fn revoke(&self, _credential: &UpstreamCredential) -> Result<(), UpstreamError> {
         self.state.lock().unwrap().counts.revocations += 1;
-        Ok(())
+        self.behave().await
     }
 }

@@ -225,6 +225,26 @@ impl World {
         }
     }
 
+    /// The same server with other keys.
+    pub(crate) fn keyed(self, keys: Arc<Keys>) -> Self {
+        let app = Arc::new(App::new(AppParts {
+            resources: server::resources(&self.app.config),
+            config: Arc::clone(&self.app.config),
+            keys,
+            clock: Arc::clone(&self.app.clock),
+            replay: Arc::clone(&self.app.replay),
+            revocations: Arc::clone(&self.app.revocations),
+            upstreams: self.app.upstreams.clone(),
+            instance: self.app.instance,
+            fetcher: Arc::clone(&self.web) as _,
+        }));
+        Self {
+            router: routes::router(&app),
+            app,
+            ..self
+        }
+    }
+
     /// Sends a request.
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.unwrap();

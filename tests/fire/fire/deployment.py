@@ -83,6 +83,13 @@ class Deployment:
         os.kill(replica.child.process.pid, signal.SIGKILL)
         await replica.child.process.wait()
 
+    async def stop(self):
+        """All of it, for good; what it logged stays."""
+        children = [replica.child for replica in self.replicas]
+        if self.size > 1:
+            children.append(self._nginx)
+        await asyncio.gather(*(self.processes.stop(child) for child in children))
+
     async def restart_in_order(self, replica):
         """As a rolling update does: out of the balancer, asked to stop, started, in again."""
         self._write_nginx(without=replica)

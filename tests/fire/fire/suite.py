@@ -1,4 +1,4 @@
-"""The whole run: arguments, starting, three tracks of faults side by side, the verdict."""
+"""The whole run: arguments, starting, tracks of faults side by side, long proofs, the verdict."""
 
 import argparse
 import asyncio
@@ -12,7 +12,7 @@ from harness import bounded
 from harness.install import command, found, server
 from harness.processes import Failed
 
-from . import keys, report, scenarios
+from . import keys, proofs, report, scenarios
 from .deployment import Deployment, Store
 from .stub import Line, Upstream
 
@@ -37,21 +37,23 @@ class Size:
     away: float = 4.0
     slow: tuple = (0.3,)
     codes: int = 5
+    failovers: int = 1
     pause: int = 0
     limit: int = 240
 
 
 LONG = Size(
     rounds=100, families=500, rotations=20, workers=24, load=20.0, away=60.0, slow=(0.3, 2.0),
-    codes=20, pause=75, limit=3000,
+    codes=20, failovers=20, pause=75, limit=3000,
 )
 
 
 class Rig:
     """What the tracks share."""
 
-    def __init__(self, processes, directory, binary, size):
-        self.processes, self.directory, self.binary, self.size = processes, directory, binary, size
+    def __init__(self, processes, directory, binary, tests, size):
+        self.processes, self.directory, self.size = processes, directory, size
+        self.binary, self.tests = binary, tests
         self.deployments, self._ends = [], []
 
     async def store(self, name):
@@ -98,7 +100,7 @@ async def with_a_store(rig):
 
 
 async def with_other_stores(rig):
-    """The other two columns, a store that fails over, and clocks that differ."""
+    """The other two columns, and clocks that differ."""
     size = rig.size
     one = await rig.deployment("memory", "memory", size=1)
     yield await scenarios.one_code(one, size.rounds)
@@ -108,10 +110,6 @@ async def with_other_stores(rig):
     yield await scenarios.restarted_process(one, 10)
     three = await rig.deployment("upstream", "upstream")
     yield await scenarios.one_code(three, size.rounds)
-    primary, copy = await rig.store("primary"), await rig.store("copy")
-    line = await rig.line(primary.port)
-    three = await rig.deployment("failover", "redis", store=line.port)
-    yield await scenarios.lagging_failover(three, line, primary, copy, size.codes)
     ahead = {"LD_PRELOAD": str(libfaketime()), "FAKETIME": "+45s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
     store = await rig.store("store-of-clocks")
     three = await rig.deployment("clocks", "redis", store=store.port, environments={1: ahead})
@@ -119,10 +117,18 @@ async def with_other_stores(rig):
 
 
 async def with_other_keys(rig):
+    """Keys that change, and stores that fail over."""
     store = await rig.store("store-of-keys")
     three = await rig.deployment("keys", "redis", store=store.port)
     for row in await keys.rotation(three, max(2, rig.size.workers // 4)):
         yield row
+    yield await scenarios.lagging_failovers(rig, rig.size.failovers, 5)
+
+
+async def with_many(rig):
+    """What holds for many thousands, in a process of its own each."""
+    for proof in proofs.PROOFS:
+        yield await proofs.run(rig.processes, rig.tests, proof, rig.size is LONG)
 
 
 def libfaketime():
@@ -145,7 +151,7 @@ async def packages(processes):
 
 def arguments():
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
-    parser.add_argument("--long", action="store_true", help="larger numbers, about ten minutes")
+    parser.add_argument("--long", action="store_true", help="larger numbers, under twenty minutes")
     parser.add_argument("--binary", metavar="PATH", help="the server; otherwise it is built")
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/faults.md")
     return parser.parse_args()
@@ -160,9 +166,11 @@ def main():
         if options.binary and not os.access(options.binary, os.X_OK):
             raise Failed(f"server: {options.binary} is no program")
         binary = Path(options.binary).resolve() if options.binary else await server(processes)
+        tests = await proofs.build(processes, options.long)
         try:
             async with asyncio.timeout(size.limit):
-                return await whole(options, Rig(processes, directory, binary, size), logs)
+                rig = Rig(processes, directory, binary, tests, size)
+                return await whole(options, rig, logs)
         except TimeoutError as error:
             raise Failed(f"the faults took longer than {size.limit} s; logs are in {logs}") from error
 
@@ -178,8 +186,16 @@ async def whole(options, rig, logs):
             rows.append(row)
             print(f"{report.mark(row)} {time.monotonic() - began:4.0f} s  {row.fault}", flush=True)
 
-    await asyncio.gather(*map(run, (with_a_store, with_other_stores, with_other_keys)))
+    tracks = [with_a_store, with_other_stores, with_other_keys]
+    if not options.long:
+        # Nothing is measured by so few: they may run beside the others.
+        tracks.append(with_many)
+    await asyncio.gather(*map(run, tracks))
     await rig.close()
+    if options.long:
+        for deployment in rig.deployments:
+            await deployment.stop()
+        await run(with_many)
     seconds = time.monotonic() - began
     rows.sort(key=report.order)
     print(f"\n{report.text(rows)}")

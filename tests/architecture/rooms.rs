@@ -50,6 +50,7 @@ const ROOMS: &[Room] = &[
     ("server", BELOW_THE_SERVER),
     ("demo", BELOW_THE_DEMO),
     ("doctor", BELOW_THE_DEMO),
+    ("embed", BELOW_THE_COMMANDS),
     ("cli", BELOW_THE_COMMANDS),
     ("main", &["cli"]),
 ];

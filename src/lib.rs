@@ -106,3 +106,8 @@ pub use embed::{
     BuildError, Builder, Identity, McpOauth, NotSignedIn, ProtectLayer, ProtectService, Resource,
     UnknownResource, Upstream, UpstreamToken,
 };
+
+/// The program in `docs/library.md`, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/library.md")]
+mod document {}

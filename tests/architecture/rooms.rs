@@ -50,13 +50,13 @@ const ROOMS: &[Room] = &[
     ("server", BELOW_THE_SERVER),
     ("demo", BELOW_THE_DEMO),
     ("doctor", BELOW_THE_DEMO),
-    ("embed", BELOW_THE_COMMANDS),
+    ("embed", BELOW_THE_LIBRARY),
     ("cli", BELOW_THE_COMMANDS),
     ("main", &["cli"]),
 ];
 
 /// Everything below the binary, from the bottom up; each group may name what stands before it.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "time",
     "entropy",
     "seal",
@@ -74,11 +74,13 @@ const ORDER: [&str; 17] = [
     "server",
     "demo",
     "doctor",
+    "embed",
 ];
 const BELOW_THE_DOORS: &[&str] = ORDER.split_at(9).0;
 const BELOW_THE_SERVER: &[&str] = ORDER.split_at(14).0;
 const BELOW_THE_DEMO: &[&str] = ORDER.split_at(15).0;
-const BELOW_THE_COMMANDS: &[&str] = &ORDER;
+const BELOW_THE_LIBRARY: &[&str] = ORDER.split_at(16).0;
+const BELOW_THE_COMMANDS: &[&str] = ORDER.split_at(17).0;
 
 /// Complains of every import that the table does not allow.
 pub(crate) fn imports(source: &Source) -> Vec<String> {

@@ -142,7 +142,7 @@ fn text(answer: &Answer) -> String {
     text.as_str().unwrap().to_owned()
 }
 
-// G20
+// S7
 #[tokio::test]
 async fn rmcp_example_asks_the_provider_about_whoever_calls() {
     let example = Example::start("rmcp").await;

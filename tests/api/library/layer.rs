@@ -101,7 +101,7 @@ async fn seen(person: Option<Identity>, request: Request) -> String {
     lines.join("\n")
 }
 
-// S1
+// S1, S4, S5
 #[tokio::test]
 async fn embedded_route_knows_the_person_and_sees_no_credential() {
     let program = Program::greeting(|it| it.required_scopes(["greet"])).await;
@@ -142,6 +142,7 @@ async fn embedded_route_knows_the_person_and_sees_no_credential() {
     assert_eq!(answer.header("cache-control"), "no-store");
 }
 
+// S3
 #[tokio::test]
 async fn token_of_another_deployment_is_refused_by_the_layer() {
     let (here, elsewhere) = (
@@ -200,6 +201,7 @@ async fn token_with_too_little_scope_is_refused_by_the_layer() {
     assert!(challenge.contains("scope=\"greet\""), "{challenge}");
 }
 
+// V2
 #[tokio::test]
 async fn revoked_grant_is_refused_by_the_layer() {
     let program = Program::greeting(|it| it).await;

@@ -61,7 +61,7 @@ pub struct Guarantees {
 }
 
 impl Guarantees {
-    const fn of(store: &StoreKind) -> Self {
+    pub(crate) const fn of(store: &StoreKind) -> Self {
         match store {
             StoreKind::Memory => Self {
                 store: "memory",
@@ -148,43 +148,13 @@ impl Server {
     ///
     /// [`StartError`], with what to change.
     pub async fn assemble(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let config = Arc::new(config);
-        let keys = Arc::new(Keys::load(
-            &config.keys,
-            &config.public_url.issuer,
-            clock.now(),
-            &mut entropy::rng(),
-        )?);
-        tokio::spawn(Arc::clone(&keys).watch());
         let tls = followed_certificate(&config)?;
-        let replay = store(&config, &clock).await?;
-        let revocations = Arc::new(Revocations::new(
-            config.revocation.clone(),
-            Arc::clone(&replay),
-        ));
-        let upstreams = upstreams(&config, &clock)?;
-        let stopping = Stopping::default();
-        let gateway = Gateway::new(GatewayParts {
-            config: Arc::clone(&config),
-            keys: Arc::clone(&keys),
-            clock: Arc::clone(&clock),
-            ended: Arc::clone(&revocations) as _,
-            upstreams: fingerprints(&upstreams),
-            stopping: stopping.clone(),
-            patience: Patience::default(),
-        })?;
-        let fetcher = fetcher(&config, &clock)?;
-        let app = Arc::new(App::new(AppParts {
-            resources: resources(&config),
-            config,
-            keys,
-            clock,
-            replay,
-            revocations,
-            upstreams,
-            instance: InstanceId::random(&mut entropy::rng()),
-            fetcher,
-        }));
+        let Rooms {
+            app,
+            gateway,
+            stopping,
+        } = Rooms::build(config, clock).await?;
+        tokio::spawn(Arc::clone(&app.keys).watch());
         let router = front(&app, gateway);
         Ok(Self {
             app,
@@ -199,7 +169,7 @@ impl Server {
         })
     }
 
-    /// Everything as one router, for tests and for embedding.
+    /// Everything as one router, for tests.
     pub fn router(&self) -> Router {
         self.router.clone()
     }
@@ -274,6 +244,63 @@ impl Server {
     }
 }
 
+/// The authorization server and the gateway, put together.
+pub(crate) struct Rooms {
+    pub(crate) app: Arc<App>,
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) stopping: Stopping,
+}
+
+impl Rooms {
+    /// Puts them together. The caller follows the keys.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`], with what to change.
+    pub(crate) async fn build(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let config = Arc::new(config);
+        let keys = Arc::new(Keys::load(
+            &config.keys,
+            &config.public_url.issuer,
+            clock.now(),
+            &mut entropy::rng(),
+        )?);
+        let replay = store(&config, &clock).await?;
+        let revocations = Arc::new(Revocations::new(
+            config.revocation.clone(),
+            Arc::clone(&replay),
+        ));
+        let upstreams = upstreams(&config, &clock)?;
+        let stopping = Stopping::default();
+        let gateway = Gateway::new(GatewayParts {
+            config: Arc::clone(&config),
+            keys: Arc::clone(&keys),
+            clock: Arc::clone(&clock),
+            ended: Arc::clone(&revocations) as _,
+            upstreams: fingerprints(&upstreams),
+            stopping: stopping.clone(),
+            patience: Patience::default(),
+        })?;
+        let fetcher = fetcher(&config, &clock)?;
+        let app = App::new(AppParts {
+            resources: resources(&config),
+            config,
+            keys,
+            clock,
+            replay,
+            revocations,
+            upstreams,
+            instance: InstanceId::random(&mut entropy::rng()),
+            fetcher,
+        });
+        Ok(Self {
+            app: Arc::new(app),
+            gateway: Arc::new(gateway),
+            stopping,
+        })
+    }
+}
+
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
@@ -303,12 +330,27 @@ fn secured(router: Router) -> Router {
 
 /// Everything that is served, as one router: the authorization server, the gateway behind it, and
 /// around both the check of the name and the pages for people who come to an address for programs.
-pub fn front(app: &Arc<App>, gateway: Gateway) -> Router {
+pub fn front(app: &Arc<App>, gateway: impl Into<Arc<Gateway>>) -> Router {
+    let router = routes::router(app).merge(gateway::router(gateway.into()));
+    received(app, router)
+}
+
+/// The same for a program with paths of its own: only what the protocol names, and the resources
+/// that have a backend.
+pub(crate) fn embedded(app: &Arc<App>, gateway: &Arc<Gateway>) -> Router {
+    let router = routes::protocol(app).merge(gateway::routes(Arc::clone(gateway)));
+    received(app, router)
+}
+
+/// Around a router: the check of the name, and the pages for people.
+fn received(app: &Arc<App>, router: Router) -> Router {
     let hosts = Hosts::new(&app.config.public_url);
-    routes::router(app)
-        .merge(gateway::router(Arc::new(gateway)))
-        .layer(HostLayer::new(hosts))
-        .layer(Visitors::new(Arc::clone(app), gateway::is_own))
+    router.layer(HostLayer::new(hosts)).layer(visitors(app))
+}
+
+/// The pages for people who come to an address for programs.
+pub(crate) fn visitors(app: &Arc<App>) -> Visitors {
+    Visitors::new(Arc::clone(app), gateway::is_own)
 }
 
 #[cfg_attr(

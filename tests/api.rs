@@ -16,6 +16,7 @@ mod api {
     mod documents;
     mod foreign;
     mod gateway;
+    mod library;
     mod limits;
     mod metadata;
     mod net;

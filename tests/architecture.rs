@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod architecture {
     mod documents;
+    mod interface;
     mod paths;
     mod rooms;
     mod rules;
@@ -79,6 +80,19 @@ mod architecture {
             .flat_map(rules::introduction)
             .collect();
         assert_none(&tests);
+    }
+
+    #[test]
+    fn public_signatures_name_no_http_client_and_no_store() {
+        assert_none(&complaints(|source| {
+            if interface::is_visible(&source.path) {
+                interface::signatures(source)
+            } else {
+                Vec::new()
+            }
+        }));
+        let front = Source::new("src/lib.rs", &tree::read("src/lib.rs"));
+        assert_none(&interface::front(&front));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::problem::{Problems, Report};
 use super::raw::Raw;
 use super::reader;
 use super::secrets::{error_in_words, is_readable_by_all, read_twins, replace};
+use super::settings::Settings;
 use super::tree::{KeyPath, Node, Origin};
 use super::{
     Config, access, clients, deployment, public_url, resources, sections, show, upstreams,
@@ -67,6 +68,18 @@ pub(super) fn read(path: &Path) -> Result<(String, Zeroizing<String>), Problems>
 
 /// Lays the sources over each other and judges the result.
 pub(super) fn resolve(sources: Sources<'_>) -> Result<Loaded, Problems> {
+    resolve_for(sources, None)
+}
+
+/// The same for a server that another program embeds, under what the program sets.
+pub(super) fn resolve_embedded(
+    sources: Sources<'_>,
+    settings: &Settings,
+) -> Result<Loaded, Problems> {
+    resolve_for(sources, Some(settings))
+}
+
+fn resolve_for(sources: Sources<'_>, settings: Option<&Settings>) -> Result<Loaded, Problems> {
     let name = sources.file.map(|(name, _)| name);
     let mut tree = Node::table(Origin::Default);
     if let Some((_, text)) = sources.file {
@@ -81,7 +94,11 @@ pub(super) fn resolve(sources: Sources<'_>) -> Result<Loaded, Problems> {
             }
         }
     }
-    let variables = overlay(&mut tree, sources.variables, sources.flags);
+    let mut variables = overlay(&mut tree, sources.variables, sources.flags);
+    if let Some(settings) = settings {
+        settings.overlay(&mut tree);
+        variables.keys = settings.keys.clone().or(variables.keys);
+    }
     keys::fill_in_defaults(&mut tree);
     let written = tree.clone();
 
@@ -93,7 +110,7 @@ pub(super) fn resolve(sources: Sources<'_>) -> Result<Loaded, Problems> {
     read_twins(&mut tree, &mut report);
     warn_of_open_file(name, &written, &mut report);
     let raw: Raw = reader::read(&mut tree, &KeyPath::default(), &mut report);
-    let config = judge(raw, tree, variables, &mut report);
+    let config = judge(raw, tree, variables, settings.is_some(), &mut report);
 
     let is_clean = report.is_clean();
     let problems = report.finish();
@@ -178,6 +195,7 @@ fn judge(
     raw: Raw,
     mut tree: Node,
     variables: Variables,
+    is_embedded: bool,
     report: &mut Report<'_>,
 ) -> Option<Config> {
     let public_url = public_url::resolve(raw.public_url.as_deref(), report);
@@ -188,6 +206,7 @@ fn judge(
         public_url: public_url.as_ref(),
         upstreams: &upstreams,
         access: &global,
+        is_embedded,
     };
     let resources = resources::resolve(raw.resources, &around, report);
     upstreams.check_callbacks(&resources, report);
@@ -208,6 +227,9 @@ fn judge(
     let shutdown = sections::shutdown(&raw.shutdown, report);
     let operator = sections::operator(raw.consent, report);
     let log = sections::log(raw.log, report);
+    if is_embedded {
+        sections::warn_of_what_programs_do(report);
+    }
     let (public_url, listen) = (public_url?, listen?);
     public_url::warn_if_open(&public_url, listen, report);
     Some(Config {

@@ -19,6 +19,7 @@ mod resources;
 mod schema;
 mod secrets;
 mod sections;
+mod settings;
 mod show;
 mod tree;
 mod upstreams;
@@ -45,6 +46,7 @@ pub use self::file::Loaded;
 pub use self::flags::Flags;
 pub use self::problem::{Problem, Problems, Severity};
 pub use self::schema::{reference, schema};
+pub use self::settings::{Setting, Settings};
 pub use self::watch::{Change, Watch, watch};
 
 /// The file that is read when none is named and it exists.
@@ -97,6 +99,29 @@ pub fn parse(text: &str, name: &str) -> Result<Config, Problems> {
         flags: &Flags::default(),
     })?;
     Ok(loaded.config)
+}
+
+/// Reads the configuration of a server that another program embeds: text, then variables, then what
+/// the program sets; the later wins. Resources need no backend: the program may be it.
+///
+/// # Errors
+///
+/// Every problem at once.
+pub fn embedded(
+    text: Option<&str>,
+    variables: Vec<(String, String)>,
+    settings: &Settings,
+) -> Result<Config, Problems> {
+    let sources = file::Sources {
+        file: text.map(|text| ("the configuration", text)),
+        // The port is for whoever listens.
+        variables: variables
+            .into_iter()
+            .filter(|(name, _)| name != "PORT")
+            .collect(),
+        flags: &Flags::default(),
+    };
+    file::resolve_embedded(sources, settings).map(|loaded| loaded.config)
 }
 
 /// Everything that an operator can set.
@@ -201,8 +226,8 @@ pub struct Resource {
     pub uri: ResourceUri,
     /// Its public path, `/mcp`; empty for the origin itself.
     pub path: String,
-    /// The MCP server behind it.
-    pub backend: Url,
+    /// The MCP server behind it; none where the program that embeds the server is it.
+    pub backend: Option<Url>,
     /// Where people sign in for it.
     pub upstream: UpstreamName,
     /// Scopes that can be asked for.

@@ -6,6 +6,7 @@ use super::tree::{KeyPath, Node, Origin};
 
 /// Whether the server can start with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Severity {
     /// It cannot.
     Error,
@@ -15,10 +16,11 @@ pub enum Severity {
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Problem {
     /// Whether the server can start with it.
     pub severity: Severity,
-    /// Where: `mcp-oauth.toml:12`, a variable, a flag.
+    /// Where: `mcp-oauth.toml:12`, a variable, a flag, or the key that a program set.
     pub place: String,
     /// The key that it is about, empty where there is none.
     pub key: String,
@@ -162,6 +164,12 @@ impl<'a> Report<'a> {
         self.is_faulty(path) || self.faulty.iter().any(|faulty| faulty.is_within(path))
     }
 
+    /// Whether the value at `path` was written somewhere, and is not a default.
+    pub(super) fn is_written(&self, path: &KeyPath) -> bool {
+        let node = self.tree.at(path);
+        node.is_some_and(|node| node.origin != Origin::Default)
+    }
+
     /// Notes a problem at a place outside the tree.
     pub(super) fn outside(
         &mut self,
@@ -214,7 +222,11 @@ impl<'a> Report<'a> {
             Some(Origin::File { line }) => *line,
             _ => 0,
         };
-        let place = origin.map_or_else(|| self.no_place(), |origin| self.place(origin));
+        let place = match origin {
+            Some(Origin::Setting) => path.to_string(),
+            Some(origin) => self.place(origin),
+            None => self.no_place(),
+        };
         self.problems.push(Problem {
             severity,
             place,

@@ -37,6 +37,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) public_url: Option<&'a PublicUrl>,
     pub(super) upstreams: &'a Upstreams,
     pub(super) access: &'a AccessRules,
+    /// Whether another program embeds the server.
+    pub(super) is_embedded: bool,
 }
 
 /// Reads `[[resources]]`, longest path first.
@@ -81,7 +83,7 @@ fn resource(
     report: &mut Report<'_>,
 ) -> Option<Resource> {
     let path = path(raw.path.take(), at, report);
-    let backend = backend(raw.backend.as_deref(), at, around, report);
+    let backend = backend(&raw, path.as_deref(), at, around, report);
     let upstream = upstream(raw.upstream.take(), at, around.upstreams, report);
     let (scopes, required_scopes) = scopes(&raw, at, report);
     let forward = forward(&raw.forward);
@@ -98,6 +100,9 @@ fn resource(
         .access
         .map(|raw| access::own(&raw, &access_at, around.upstreams, report));
     let path = path?;
+    if backend.is_none() && !around.is_embedded {
+        return None;
+    }
     Some(Resource {
         uri: ResourceUri::new(
             around
@@ -105,7 +110,7 @@ fn resource(
                 .map_or_else(String::new, |url| url.join(&path)),
         ),
         path,
-        backend: backend?,
+        backend,
         upstream: upstream?,
         scopes,
         required_scopes,
@@ -173,13 +178,27 @@ pub(super) fn is_ours(path: &str) -> bool {
 }
 
 fn backend(
-    text: Option<&str>,
+    raw: &RawResource,
+    path: Option<&str>,
     at: &KeyPath,
     around: &Surroundings<'_>,
     report: &mut Report<'_>,
 ) -> Option<Url> {
+    let headers = at.key("backend_headers");
     let at = at.key("backend");
-    let Some(text) = text else {
+    if around.is_embedded && raw.backend.is_none() {
+        if !raw.backend_headers.is_empty() {
+            let message = "`backend_headers` do nothing without a backend";
+            report.warn(&headers, message, "remove them, or name the `backend`");
+        }
+        return None;
+    }
+    if around.is_embedded && path == Some("") {
+        let message = "a backend at the origin itself would take every path of the program";
+        report.error(&at, message, "give the resource a path, such as \"/mcp\"");
+        return None;
+    }
+    let Some(text) = raw.backend.as_deref() else {
         report.missing(
             &at,
             "the MCP server: backend = \"http://127.0.0.1:3000/mcp\"",

@@ -267,6 +267,23 @@ pub(super) fn operator(raw: RawConsent, report: &mut Report<'_>) -> Operator {
     }
 }
 
+/// Warns of keys that say nothing where another program embeds the server.
+pub(super) fn warn_of_what_programs_do(report: &mut Report<'_>) {
+    for (key, what) in [
+        ("listen", "listens"),
+        ("tls", "ends TLS"),
+        ("admin", "serves health and metrics"),
+        ("shutdown.delay", "decides when it stops"),
+        ("log", "writes the log"),
+    ] {
+        let at = KeyPath::of(key);
+        if report.is_written(&at) {
+            let message = format!("`{key}` does nothing here: the program itself {what}");
+            report.warn(&at, message, "remove it");
+        }
+    }
+}
+
 /// Reads `[log]`.
 pub(super) fn log(raw: RawLog, report: &mut Report<'_>) -> Log {
     if EnvFilter::builder().parse(&raw.level).is_err() {

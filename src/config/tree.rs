@@ -24,6 +24,8 @@ pub(super) enum Origin {
     Variable(String),
     /// With this flag.
     Flag(&'static str),
+    /// By the program that embeds the server.
+    Setting,
 }
 
 impl Origin {

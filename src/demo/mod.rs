@@ -17,6 +17,7 @@ pub mod backend;
 pub mod identity_provider;
 mod invitation;
 mod paint;
+mod provider;
 pub mod selfcheck;
 mod shelf;
 
@@ -33,12 +34,12 @@ use self::backend::{Backend, GATEWAY_KEY};
 use self::identity_provider::{CLIENT_ID, IdentityProvider, NoKey};
 use crate::config::{self, KeySource, Problems};
 use crate::entropy;
-use crate::oauth::names::Secret;
-use crate::seal::{KeyState, RootKey};
+use crate::seal::passing_keys;
 use crate::server::{Server, StartError};
-use crate::time::{Clock, Timestamp};
+use crate::time::Clock;
 
 pub use self::paint::Paint;
+pub use self::provider::{DEMO, DemoProvider};
 
 /// Where the demo listens unless it is told otherwise.
 pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -49,7 +50,7 @@ pub const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST)
 /// Public path of the demo's MCP server.
 const PATH: &str = "/mcp";
 /// Name of the upstream; the people are `demo:alice` and `demo:bob`.
-const UPSTREAM: &str = "demo";
+const UPSTREAM: &str = DEMO;
 
 /// Why the demo does not start.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +141,8 @@ impl Demo {
         let mut config =
             config::parse(&configuration, "the demo").map_err(DemoError::Configuration)?;
         if keys == RootKeys::Passing {
-            config.keys = passing_key(clock.now());
+            let keys = passing_keys(clock.now(), &mut entropy::rng());
+            config.keys = KeySource::Inline(keys);
         }
         let mut running = JoinSet::new();
         running.spawn(serve(provider_listener, provider.router()));
@@ -173,13 +175,6 @@ impl Demo {
         self.server.serve(self.listener, shutdown).await;
         drop(self.running);
     }
-}
-
-/// A root key that nobody keeps.
-fn passing_key(now: Timestamp) -> KeySource {
-    let key = RootKey::generate(KeyState::Active, now, &mut entropy::rng());
-    let set = format!(r#"{{"keys":[{}]}}"#, key.to_jwk().expose());
-    KeySource::Inline(Secret::new(set))
 }
 
 /// The identity provider's place: the next port if it is free, so that a sign-in survives a restart

@@ -23,7 +23,9 @@ pub(super) async fn examine(patient: &Patient<'_>) -> Notes {
 }
 
 async fn one(patient: &Patient<'_>, resource: &Resource, notes: &mut Notes) {
-    let url = &resource.backend;
+    let Some(url) = &resource.backend else {
+        return;
+    };
     let mut headers: HeaderMap = resource.backend_headers.iter().cloned().collect();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let accept = HeaderValue::from_static("application/json, text/event-stream");
@@ -53,11 +55,10 @@ async fn one(patient: &Patient<'_>, resource: &Resource, notes: &mut Notes) {
         // A session that nobody will use; a server that keeps it forgets it by itself.
         let _ = ask(&patient.inside, Method::DELETE, url, headers, None).await;
     }
-    judge(patient, resource, &seen, notes);
+    judge(patient, resource, url, &seen, notes);
 }
 
-fn judge(patient: &Patient<'_>, resource: &Resource, seen: &Seen, notes: &mut Notes) {
-    let url = &resource.backend;
+fn judge(patient: &Patient<'_>, resource: &Resource, url: &Url, seen: &Seen, notes: &mut Notes) {
     if speaks_mcp(seen) {
         notes.fine(format!("{url} speaks MCP"));
         return;
@@ -107,9 +108,12 @@ fn speaks_mcp(seen: &Seen) -> bool {
 
 /// Whoever reaches the backend past the gateway can claim to be anybody.
 fn open_to_others(patient: &Patient<'_>, resource: &Resource, notes: &mut Notes) {
-    let is_open = looks_public(&resource.backend) && resource.backend_headers.is_empty();
+    let Some(backend) = &resource.backend else {
+        return;
+    };
+    let is_open = looks_public(backend) && resource.backend_headers.is_empty();
     if is_open && resource.forward.identity && !resource.forward.authorization {
-        let host = resource.backend.host_str().unwrap_or_default();
+        let host = backend.host_str().unwrap_or_default();
         let message = format!("whoever reaches {host} past this gateway can claim to be anybody");
         let change = "a header with a secret that the backend checks, or a private address";
         notes.warn(

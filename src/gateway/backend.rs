@@ -72,8 +72,8 @@ pub(crate) struct Backend {
 }
 
 impl Backend {
-    pub(crate) fn new(resource: &Resource) -> Result<Self, BackendError> {
-        let url = &resource.backend;
+    /// The server at `url`, behind `resource`.
+    pub(crate) fn new(url: &Url, resource: &Resource) -> Result<Self, BackendError> {
         let unusable = || BackendError::Url {
             resource: resource.path.clone(),
         };

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use http::header::{
-    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName,
+    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName,
     HeaderValue, VARY,
 };
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -130,6 +130,18 @@ pub(crate) fn for_backend(
     built
 }
 
+/// The same part of a request's headers for a service in this program, which also needs to know how
+/// long the body is and under which name it was asked for.
+pub(crate) fn for_service(inbound: &HeaderMap) -> HeaderMap {
+    let mut built = for_backend(inbound, &[]);
+    for name in [HOST, CONTENT_LENGTH] {
+        if let Some(value) = inbound.get(&name) {
+            built.insert(name, value.clone());
+        }
+    }
+    built
+}
+
 fn passes(name: &str) -> bool {
     if name.starts_with("mcp-param-") {
         return true;
@@ -244,21 +256,26 @@ pub(crate) fn for_client(answer: &HeaderMap) -> HeaderMap {
             built.append(name.clone(), value.clone());
         }
     }
-    if is_event_stream(&built) {
+    keep_private(&mut built);
+    built
+}
+
+/// Says that an answer is for one person, and of a stream of events that nobody may hold it back.
+pub(crate) fn keep_private(answer: &mut HeaderMap) {
+    if is_event_stream(answer) {
         // A stream may end before its backend ends it.
-        built.remove(CONTENT_LENGTH);
-        built.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
-        built.insert(
+        answer.remove(CONTENT_LENGTH);
+        answer.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+        answer.insert(
             CACHE_CONTROL,
             HeaderValue::from_static("no-cache, no-store"),
         );
-    } else if built.contains_key(CACHE_CONTROL) {
+    } else if answer.contains_key(CACHE_CONTROL) {
         // What the backend lets caches keep, it lets them keep for this person only.
-        built.append(VARY, HeaderValue::from_static("Authorization"));
+        answer.append(VARY, HeaderValue::from_static("Authorization"));
     } else {
-        built.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        answer.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    built
 }
 
 /// Whether a request could be answered with events.

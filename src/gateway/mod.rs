@@ -45,6 +45,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use axum::routing::any;
 use http::Method;
 use http::request::Parts;
 
@@ -121,7 +122,8 @@ pub struct Gateway {
 struct Route {
     resource: Resource,
     protected: ProtectedResource,
-    backend: Backend,
+    /// None where a program embeds the server and is the backend itself.
+    backend: Option<Backend>,
     /// Where clients find it.
     public: String,
 }
@@ -207,6 +209,7 @@ impl Gateway {
     ) -> Result<Response, Denied> {
         let path = route::canonical(parts.uri.path()).map_err(|_| Denied::OddPath)?;
         let (route, rest) = self.find(&path).ok_or(Denied::NoResource)?;
+        let backend = route.backend.as_ref().ok_or(Denied::NoResource)?;
         if let Some(answer) = browser(&parts, origin)? {
             return Ok(answer);
         }
@@ -220,12 +223,12 @@ impl Gateway {
         )
         .map_err(|_| Denied::Session)?;
 
-        let target = route
-            .backend
+        let target = backend
             .target(rest, parts.uri.query())
             .ok_or(Denied::OddPath)?;
         let passage = Passage {
             parts: &parts,
+            backend,
             principal,
             session,
             target,
@@ -281,7 +284,11 @@ impl Route {
                 upstream,
                 resource.forward.needs_upstream_token(),
             ),
-            backend: Backend::new(resource)?,
+            backend: resource
+                .backend
+                .as_ref()
+                .map(|url| Backend::new(url, resource))
+                .transpose()?,
             public: config.public_url.join(&resource.path),
             resource: resource.clone(),
         })
@@ -309,8 +316,27 @@ fn browser(parts: &Parts, origin: &Origin) -> Result<Option<Response>, Denied> {
 
 /// The gateway as a router whose every path leads to it: the server's fallback.
 pub fn router(gateway: Arc<Gateway>) -> Router {
-    async fn handle(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-        gateway.handle(request).await
-    }
     Router::new().fallback(handle).with_state(gateway)
+}
+
+/// The gateway as a router of the resources that have a backend, and no other path: for a program
+/// that has paths of its own.
+pub fn routes(gateway: Arc<Gateway>) -> Router {
+    let mut router = Router::new();
+    for route in gateway.routes.iter().filter(|it| it.backend.is_some()) {
+        let path = &route.resource.path;
+        let paths = [
+            path.clone(),
+            format!("{path}/"),
+            format!("{path}/{{*rest}}"),
+        ];
+        for path in paths.iter().filter(|it| !it.is_empty()) {
+            router = router.route(path, any(handle));
+        }
+    }
+    router.with_state(gateway)
+}
+
+async fn handle(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    gateway.handle(request).await
 }

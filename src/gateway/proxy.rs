@@ -21,7 +21,7 @@ use super::streams::{Active, Answer};
 use super::trace::{TRACESTATE, Trace};
 use super::upload::Upload;
 use super::warrant::{End, Warrant};
-use super::{Gateway, Route, backend, headers};
+use super::{Backend, Gateway, Route, backend, headers};
 use crate::oauth::bearer::{Principal, Refusal};
 use crate::seal::OpenError;
 
@@ -31,6 +31,7 @@ pub(super) struct Passage<'r> {
     pub(super) principal: Option<Principal>,
     pub(super) session: Option<session::Presented>,
     pub(super) target: Uri,
+    pub(super) backend: &'r Backend,
 }
 
 impl Gateway {
@@ -47,15 +48,14 @@ impl Gateway {
             return Err(Denied::TooLarge);
         }
         let headers = route.request_headers(&passage, trace);
-        let warrant = self.warrant(&passage);
+        let warrant = self.warrant(passage.principal.as_ref(), passage.parts);
         let patience = self.patience.upload;
         let body = Upload::new(body, resource.max_body, self.pulses.own().clone(), patience);
 
         let begun = self.clock.elapsed();
         let method = passage.parts.method.clone();
-        let sent = route
-            .backend
-            .send(method, passage.target.clone(), headers, body);
+        let target = passage.target.clone();
+        let sent = passage.backend.send(method, target, headers, body);
         let head = self.head(route, sent, &warrant).await;
         let took = self.clock.elapsed().saturating_sub(begun);
         self.meters.backend_seconds.record(took);
@@ -85,11 +85,7 @@ impl Gateway {
                 });
             }
             match warrant.end() {
-                Some(End::Revoked) => return Err(route.refuse(Refusal::Ended)),
-                Some(End::Expired) => {
-                    return Err(route.refuse(Refusal::NotOpened(OpenError::Expired)));
-                }
-                Some(End::Draining | End::Stopping) => return Err(Denied::Stopping),
+                Some(end) => return Err(route.ended(end)),
                 None if pulse.is_over(idle, begun) => return Err(Denied::Silent),
                 None => {}
             }
@@ -119,7 +115,7 @@ impl Gateway {
             headers.insert(MCP_SESSION_ID, sealed.ok_or(Denied::Broken)?);
         }
         if let Some(location) = headers.remove(LOCATION)
-            && let Some(location) = route.backend.public_location(&location, &route.public)
+            && let Some(location) = passage.backend.public_location(&location, &route.public)
         {
             headers.insert(LOCATION, location);
         }
@@ -137,14 +133,14 @@ impl Gateway {
 
     /// What the answer may outlive: an answer that was authorized when it began runs to its end, a
     /// stream without end only for as long as the token lives.
-    fn warrant(&self, passage: &Passage<'_>) -> Warrant {
-        let is_listening = is_listening(passage.parts);
+    pub(super) fn warrant(&self, principal: Option<&Principal>, parts: &Parts) -> Warrant {
+        let is_listening = is_listening(parts);
         let past_expiry = if is_listening {
             self.patience.listen_past_expiry
         } else {
             self.patience.answer_past_expiry
         };
-        let principal = passage.principal.clone();
+        let principal = principal.cloned();
         Warrant {
             clock: self.clock.clone(),
             ended: self.ended.clone(),
@@ -185,8 +181,21 @@ impl Route {
         built
     }
 
+    /// The answer to a request whose time is over before its answer begins.
+    pub(super) fn ended(&self, end: End) -> Denied {
+        match end {
+            End::Revoked => self.refuse(Refusal::Ended),
+            End::Expired => self.refuse(Refusal::NotOpened(OpenError::Expired)),
+            End::Draining | End::Stopping => Denied::Stopping,
+        }
+    }
+
     /// Answers that must not pass.
-    fn judge(&self, status: StatusCode, principal: Option<&Principal>) -> Result<(), Denied> {
+    pub(super) fn judge(
+        &self,
+        status: StatusCode,
+        principal: Option<&Principal>,
+    ) -> Result<(), Denied> {
         match status {
             StatusCode::UNAUTHORIZED => Err(match principal {
                 // Clients start to sign in on a challenge only.
@@ -209,7 +218,7 @@ impl Route {
     }
 }
 
-fn declared_length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 

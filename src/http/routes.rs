@@ -10,6 +10,16 @@ use super::{App, authorize, callback, consent, index, metadata, register, respon
 
 /// The authorization server's endpoints. Everything else belongs to the gateway.
 pub fn router(app: &Arc<App>) -> Router {
+    let own = Router::new()
+        .route("/", get(index::get))
+        .route("/healthz", get(index::healthz))
+        .method_not_allowed_fallback(respond::method_not_allowed)
+        .with_state(Arc::clone(app));
+    protocol(app).merge(own)
+}
+
+/// The endpoints that the protocol needs: all that a program with a front page of its own wants.
+pub fn protocol(app: &Arc<App>) -> Router {
     // Browser clients call these from any origin.
     let cross_origin = Router::new()
         .route(
@@ -42,8 +52,6 @@ pub fn router(app: &Arc<App>) -> Router {
         .layer(from_fn(respond::cross_origin))
         .with_state(Arc::clone(app));
     let same_origin = Router::new()
-        .route("/", get(index::get))
-        .route("/healthz", get(index::healthz))
         .route("/authorize", get(authorize::get).post(authorize::post))
         .route("/consent", get(consent::get).post(consent::post))
         .method_not_allowed_fallback(respond::method_not_allowed)

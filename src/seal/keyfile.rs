@@ -146,6 +146,16 @@ impl RootKey {
     }
 }
 
+/// A JWK set with one fresh key, active at once, that nobody keeps: for demos and tests.
+///
+/// # Security
+///
+/// The text holds the bare key.
+pub fn passing_keys(now: Timestamp, rng: &mut (impl CryptoRng + ?Sized)) -> Secret {
+    let key = RootKey::generate(KeyState::Active, now, rng);
+    Secret::new(format!(r#"{{"keys":[{}]}}"#, key.to_jwk().expose()))
+}
+
 impl fmt::Debug for RootKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RootKey")

@@ -68,7 +68,7 @@ mod vectors;
 mod watch;
 
 pub use directory::{KeyDirectory, KeyFile};
-pub use keyfile::{KeyError, KeyProblem, KeyState, RootKey};
+pub use keyfile::{KeyError, KeyProblem, KeyState, RootKey, passing_keys};
 pub use keyring::{Keyring, Kid};
 pub use watch::{KeySource, Keys};
 

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -151,6 +151,21 @@ impl Keys {
                 () = hangup.received() => {}
             }
             let keys = Arc::clone(&self);
+            // Fails only when the runtime is shutting down.
+            let _ = tokio::task::spawn_blocking(move || keys.reload()).await;
+        }
+    }
+
+    /// Follows the files until nobody holds the keys any more. Unlike [`Self::watch`] it leaves
+    /// SIGHUP alone, which belongs to the program that embeds the server.
+    pub async fn follow(keys: Weak<Self>) {
+        let mut interval = tokio::time::interval(INTERVAL);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            let Some(keys) = keys.upgrade().filter(|keys| keys.files.is_some()) else {
+                return;
+            };
             // Fails only when the runtime is shutting down.
             let _ = tokio::task::spawn_blocking(move || keys.reload()).await;
         }

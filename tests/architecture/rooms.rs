@@ -54,12 +54,13 @@ const ROOMS: &[Room] = &[
     ("server", BELOW_THE_SERVER),
     ("demo", BELOW_THE_DEMO),
     ("doctor", BELOW_THE_DEMO),
+    ("embed", BELOW_THE_LIBRARY),
     ("cli", BELOW_THE_COMMANDS),
     ("main", &["cli"]),
 ];
 
 /// Everything below the binary, from the bottom up; each group may name what stands before it.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 19] = [
     "time",
     "entropy",
     "workers",
@@ -78,11 +79,13 @@ const ORDER: [&str; 18] = [
     "server",
     "demo",
     "doctor",
+    "embed",
 ];
 const BELOW_THE_DOORS: &[&str] = ORDER.split_at(10).0;
 const BELOW_THE_SERVER: &[&str] = ORDER.split_at(15).0;
 const BELOW_THE_DEMO: &[&str] = ORDER.split_at(16).0;
-const BELOW_THE_COMMANDS: &[&str] = &ORDER;
+const BELOW_THE_LIBRARY: &[&str] = ORDER.split_at(17).0;
+const BELOW_THE_COMMANDS: &[&str] = ORDER.split_at(18).0;
 
 /// Complains of every import that the table does not allow.
 pub(crate) fn imports(source: &Source) -> Vec<String> {

@@ -80,10 +80,21 @@ pub(super) fn listed(app: &App, rule: &ResourceRule, unfolded: bool) -> AddResou
         vscode: format!("vscode:mcp/install?{}", encode(&vscode)),
         ways: ways(uri, &short, &vscode, public),
         uri: uri.to_owned(),
-        name: pages::resource_name(rule).to_owned(),
+        name: heading(app, rule).to_owned(),
         public,
         unfolded,
     }
+}
+
+/// What stands above a resource: each must be told from the others, also by ear.
+fn heading<'a>(app: &App, rule: &'a ResourceRule) -> &'a str {
+    let several = app.resources.iter().nth(1).is_some();
+    let unnamed = if several {
+        rule.path.as_str()
+    } else {
+        "This server’s tools"
+    };
+    rule.name.as_deref().unwrap_or(unnamed)
 }
 
 fn ways(uri: &str, short: &str, vscode: &str, public: bool) -> Vec<Way> {

@@ -99,6 +99,10 @@ async fn revocations_wait_for_their_turn_up_to_a_bound() {
     let (client, tokens) = login(&world).await;
     world.upstream.mood(Mood::Slow(SECOND));
     revoke(&world, &client, &tokens, ROOM + 3).await;
+    // Those that are on their way begin.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
     assert_eq!(figures.told("dropped"), 3);
     assert_eq!(world.app.untold_upstreams(), ROOM);
     assert_eq!(world.upstream.counts().revocations, 8);

@@ -175,7 +175,6 @@ async fn embedded_service_never_answers_401_itself() {
     }
 }
 
-// F18
 #[tokio::test]
 async fn body_for_an_embedded_service_ends_at_its_limit() {
     let backend = Backend::start().await;

@@ -40,19 +40,25 @@ impl Example {
 fn built() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
-        let mut features = Vec::new();
-        if cfg!(feature = "redis") {
-            features.push("redis");
-        }
+        let test = std::env::current_exe().unwrap();
+        // The test is …/debug/deps/api-0123, the examples are in …/debug/examples.
+        let [_, _, folder, target] = test.ancestors().take(4).collect::<Vec<_>>()[..] else {
+            panic!("{}", test.display());
+        };
+        let profile = match folder.file_name().and_then(|name| name.to_str()) {
+            Some("debug") | None => "dev",
+            Some(other) => other,
+        };
+        let features = if cfg!(feature = "redis") { "redis" } else { "" };
         let done = std::process::Command::new(env!("CARGO"))
             .args(["build", "--locked", "--quiet", "--examples"])
-            .args(["--no-default-features", "--features", &features.join(",")])
+            .args(["--no-default-features", "--features", features])
+            .args(["--profile", profile, "--target-dir"])
+            .arg(target)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status();
         assert!(done.unwrap().success());
-        let test = std::env::current_exe().unwrap();
-        // …/debug/deps/api-0123 stands beside …/debug/examples.
-        test.ancestors().nth(2).unwrap().join("examples")
+        folder.join("examples")
     });
     built.clone()
 }

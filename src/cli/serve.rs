@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
 use super::{Failure, Terminal, providers};
+use crate::audit::{Event, Kind};
 use crate::config::{self, Change, Flags, Loaded, Problems, Watch};
 use crate::replay::Revocations;
 use crate::server::Server;
@@ -162,8 +163,10 @@ async fn follow(
 /// Lets the changed `[revocation]` count, and says what else changed.
 fn apply(loaded: &Loaded, started: &Loaded, revocations: &Revocations) {
     revocations.set_epochs(loaded.config.revocation.clone());
-    tracing::info!("the configuration changed: [revocation] counts from now on");
     let mut changed = started.changed_tables(loaded);
+    Event::new(Kind::ConfigurationChange)
+        .tables(&changed.join(", "))
+        .record();
     changed.retain(|table| table != "revocation");
     if !changed.is_empty() {
         let tables = changed.join(", ");

@@ -8,7 +8,6 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 use tracing::Level;
-use tracing::field::display;
 
 use crate::oauth::names::{ClientHash, GrantId, Subject};
 

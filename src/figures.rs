@@ -195,6 +195,10 @@ impl<H> fmt::Debug for Handles<H> {
 /// the recorder was installed.
 pub fn introduce() {
     for figure in ALL {
+        if figure.kind == Kind::Counter && figure.labels.is_empty() {
+            // There from the start, so that the first increment is seen as one.
+            figure.counter(&[]).increment(0);
+        }
         let (name, help) = (figure.name.into(), figure.help.into());
         metrics::with_recorder(|recorder| match figure.kind {
             Kind::Counter => recorder.describe_counter(name, Some(figure.unit), help),

@@ -13,8 +13,8 @@ use super::{Failure, Terminal, providers};
 use crate::audit::{Event, Kind};
 use crate::config::{self, Change, Flags, Loaded, Problems, Watch};
 use crate::replay::Revocations;
-use crate::server::Server;
-use crate::telemetry;
+use crate::server::{Server, StartError};
+use crate::telemetry::{self, TelemetryError};
 use crate::time::SystemClock;
 
 /// How often the configuration file is looked at.
@@ -94,21 +94,25 @@ fn advise(
 
 async fn serve(loaded: Loaded, watch: Option<Watch>) -> Result<(), Failure> {
     let config = loaded.config.clone();
-    let telemetry = telemetry::init(&config.log).map_err(failed)?;
+    let telemetry = telemetry::init(&config.log).map_err(|error| match error {
+        TelemetryError::Level(_) => Failure::Unusable(error.into()),
+        error => failed(error),
+    })?;
     for warning in &config.warnings {
         let hint = warning.hint.as_deref().unwrap_or_default();
         tracing::warn!(place = warning.place, hint, "{}", warning.message);
     }
     let listen = config.listen;
     let public_url = config.public_url.issuer.clone();
-    let listener = tokio::net::TcpListener::bind(listen)
-        .await
-        .map_err(|source| failed(BindError { listen, source }))?;
     let stop = asked_to_stop()?;
     // Taken in any case: nobody's SIGHUP should end the server.
     let hangup = signal(SignalKind::hangup())?;
     let clock = Arc::new(SystemClock::start());
-    let server = Server::assemble(config, clock).await.map_err(failed)?;
+    let server = Server::assemble(config, clock).await.map_err(not_started)?;
+    // Not before everything is ready: a server that cannot start never listens.
+    let listener = tokio::net::TcpListener::bind(listen)
+        .await
+        .map_err(|source| failed(BindError { listen, source }))?;
     if let Some(watch) = watch {
         tokio::spawn(follow(watch, hangup, loaded, server.revocations()));
     }
@@ -180,6 +184,15 @@ fn apply(loaded: &Loaded, started: &Loaded, revocations: &Revocations) {
 struct BindError {
     listen: std::net::SocketAddr,
     source: std::io::Error,
+}
+
+/// What the operator named and cannot be used is a matter of the configuration; a store that is away
+/// is not.
+fn not_started(error: StartError) -> Failure {
+    match error {
+        StartError::Store(_) | StartError::Net(_) => failed(error),
+        error => Failure::Unusable(error.into()),
+    }
 }
 
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Failure {

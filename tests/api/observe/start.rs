@@ -249,7 +249,7 @@ proptest! {
     }
 }
 
-// F3: asked once, the server lets a stream run on; asked twice, it ends at once.
+// Asked once, the server lets a stream run on; asked twice, it ends at once.
 #[tokio::test]
 async fn second_signal_ends_the_server_at_once() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

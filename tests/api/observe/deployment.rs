@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::http::Request;
 use axum::response::{IntoResponse as _, Response};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -24,7 +24,7 @@ use super::super::support::upstream::{CLIENT_ID, CLIENT_SECRET, FakeUpstream, so
 use super::super::support::world::Answer;
 
 /// Between two looks at what the process did.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(100);
 /// What the operator's headers, the backend and a client of the operator's keep to themselves.
 pub(super) const BACKEND_KEY: &str = "the-operators-key-for-the-backend";
 pub(super) const BACKEND_SESSION: &str = "the-backends-own-session-id";
@@ -127,13 +127,13 @@ impl Deployment {
     }
 
     /// Sends a request to the server, and reads the whole answer.
-    pub(super) async fn send(&self, mut request: Request) -> Answer {
+    pub(super) async fn send(&self, mut request: Request<Body>) -> Answer {
         let target = format!("{}{}", self.origin(), request.uri());
         *request.uri_mut() = target.parse().unwrap();
         self.fetch(request).await
     }
 
-    async fn fetch(&self, request: Request) -> Answer {
+    async fn fetch(&self, request: Request<Body>) -> Answer {
         let response = soon(self.http.request(request)).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = soon(axum::body::to_bytes(Body::new(body), 1 << 20))

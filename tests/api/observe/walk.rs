@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::body::Body;
-use axum::extract::Request;
+use axum::http::Request;
 use mcp_oauth::oauth::names::Secret;
 use mcp_oauth::oauth::pkce::CodeChallenge;
 use mcp_oauth::time::{Clock as _, SystemClock};
@@ -96,7 +96,7 @@ impl<'d> Walk<'d> {
     }
 
     /// Sends a request as the browser.
-    async fn browse(&mut self, mut request: Request) -> Answer {
+    async fn browse(&mut self, mut request: Request<Body>) -> Answer {
         let cookies = self.cookies.iter();
         let line: Vec<_> = cookies.map(|(name, it)| format!("{name}={it}")).collect();
         if !line.is_empty() {
@@ -107,10 +107,12 @@ impl<'d> Walk<'d> {
         for cookie in answer.headers.get_all("set-cookie") {
             let pair = cookie.to_str().unwrap().split(';').next().unwrap();
             let (name, value) = pair.split_once('=').unwrap();
-            if !value.is_empty() {
+            if value.is_empty() {
+                self.cookies.remove(name);
+            } else {
                 self.secrets.add("cookie", value);
+                self.cookies.insert(name.to_owned(), value.to_owned());
             }
-            self.cookies.insert(name.to_owned(), value.to_owned());
         }
         answer
     }
@@ -211,7 +213,7 @@ impl<'d> Walk<'d> {
         assert_eq!(denied.sent("error").as_deref(), Some("access_denied"));
         let page = self.consent_page(client, "/mcp").await;
         let foreign = self.decide(&page, "allow", "cross-site").await;
-        assert_eq!(foreign.status, 400);
+        assert_eq!(foreign.status, 403);
         self.named.push(("page", foreign));
         let query = encode(&[
             ("code", "a-code-nobody-gave"),
@@ -252,7 +254,7 @@ impl<'d> Walk<'d> {
         for name in ["access_token", "refresh_token"] {
             let form = [
                 ("token", again[name].as_str().unwrap()),
-                ("client_id", &client.id),
+                ("client_id", client.id.as_str()),
             ];
             let answer = self.at.send(form_request("/revoke", &form)).await;
             assert_eq!(answer.status, 200, "{}", answer.body);
@@ -443,18 +445,18 @@ impl<'d> Walk<'d> {
     }
 }
 
-fn get(path: &str) -> Request {
+fn get(path: &str) -> Request<Body> {
     Request::get(path).body(Body::empty()).unwrap()
 }
 
-fn post_json(path: &str, body: &Value) -> Request {
+fn post_json(path: &str, body: &Value) -> Request<Body> {
     Request::post(path)
         .header("content-type", "application/json")
         .body(Body::from(body.to_string()))
         .unwrap()
 }
 
-fn with(mut request: Request, name: &'static str, value: &str) -> Request {
+fn with(mut request: Request<Body>, name: &'static str, value: &str) -> Request<Body> {
     if !value.is_empty() {
         request.headers_mut().insert(name, value.parse().unwrap());
     }

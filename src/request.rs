@@ -36,3 +36,26 @@ pub fn carried<F: Future>(work: F) -> impl Future<Output = F::Output> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn carried_work_has_the_name_of_its_request() {
+        let trace = Trace::of(&HeaderMap::new(), &mut crate::entropy::rng());
+        let id = |trace: Option<Trace>| trace.map(|it| it.request_id().to_owned());
+        let (carried, left) = CURRENT
+            .scope(trace.clone(), async {
+                let carried = tokio::spawn(carried(async { current() }));
+                let left = tokio::spawn(async { current() });
+                (carried.await.unwrap(), left.await.unwrap())
+            })
+            .await;
+        assert_eq!(id(carried).as_deref(), Some(trace.request_id()));
+        assert_eq!(id(left), None);
+        assert_eq!(id(current()), None);
+    }
+}

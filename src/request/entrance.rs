@@ -163,3 +163,41 @@ where
         Poll::Ready(answer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::Values;
+
+    #[test]
+    fn routes_and_statuses_are_those_of_the_table() {
+        let [routes, statuses] = figures::SERVER_SECONDS.labels else {
+            panic!("a route and a status")
+        };
+        let is_known = |values: Values, word: &str| match values {
+            Values::Closed(known) => known.contains(&word),
+            Values::Operators(_) => false,
+        };
+        let Entrance(door) = Entrance::new(&[], ["/back".to_owned()]);
+        for (path, route) in [
+            ("/", "index"),
+            ("/healthz", "healthz"),
+            ("/register", "register"),
+            ("/authorize", "authorize"),
+            ("/consent", "consent"),
+            ("/token", "token"),
+            ("/revoke", "revoke"),
+            ("/.well-known/anything", "metadata"),
+            ("/back", "callback"),
+            ("/mcp", "gateway"),
+            ("/tokens", "gateway"),
+        ] {
+            assert_eq!(door.route(path), route);
+            assert!(is_known(routes.values, route), "{route}");
+        }
+        for status in 100..=999 {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert!(is_known(statuses.values, class(status)), "{status}");
+        }
+    }
+}

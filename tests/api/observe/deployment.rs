@@ -187,7 +187,7 @@ async fn serve(app: Router) -> SocketAddr {
 
 /// Answers with a session, or with events that never end.
 fn backend(seen: Arc<Mutex<Vec<String>>>) -> Router {
-    Router::new().fallback(move |request: Request| {
+    Router::new().fallback(move |request: Request<Body>| {
         let headers = ["authorization", "x-forwarded-access-token"];
         let values = headers.iter().filter_map(|it| request.headers().get(*it));
         let values = values.map(|it| it.to_str().unwrap().to_owned());

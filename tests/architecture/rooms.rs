@@ -18,7 +18,7 @@ const ROOMS: &[Room] = &[
     ("oauth", &["seal", "time"]),
     ("net", &["time", "figures", "oauth::names"]),
     ("request", &["entropy", "figures"]),
-    ("telemetry", &["figures", "request", "config"]),
+    ("telemetry", &["audit", "figures", "request", "config"]),
     // The protocol's words, not its steps.
     (
         "replay",

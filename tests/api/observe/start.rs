@@ -86,7 +86,7 @@ async fn server_that_cannot_start_whole_ends_with_2_and_says_why() {
             "a folder as secret",
             "\"secret\"",
             "\".\"",
-            &["client_secret_file"],
+            &["mcp-oauth.toml:9", "is a directory"],
         ),
         ("no access rule", "allow_all = true", "", &[]),
         (

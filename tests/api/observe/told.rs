@@ -27,6 +27,7 @@ async fn walk_in_json_tells_every_figure_and_event_and_no_secret() {
     assert!(at.stop().await.success(), "{}", at.log());
     let log = at.log();
 
+    assert!(log.contains("TRACE"), "this is not the loudest level");
     assert!(secrets.count() > SECRETS, "{}", secrets.count());
     assert_eq!(secrets.found_in(&log), Vec::<String>::new());
     assert_eq!(secrets.found_in(&shown), Vec::<String>::new());
@@ -52,6 +53,7 @@ async fn walk_for_people_tells_no_secret() {
     let (secrets, named) = (walk.secrets, walk.named);
     assert!(at.stop().await.success(), "{}", at.log());
     let log = at.log();
+    assert!(log.contains("TRACE"), "this is not the loudest level");
     assert!(secrets.count() > SECRETS, "{}", secrets.count());
     assert_eq!(secrets.found_in(&log), Vec::<String>::new());
     for (what, answer) in &named {

@@ -274,7 +274,7 @@ impl Refreshing {
             .ok_or(Reason::ResourceGone)?;
         let (keys, now) = (self.app.keys.current(), self.app.now());
         let rng = &mut entropy::rng();
-        let Minted { body, refresh, .. } = self
+        let Minted { body, refresh } = self
             .token
             .mint(rule, vouched, self.app.terms(), &keys, now, rng)
             .map_err(internal)?;

@@ -514,7 +514,7 @@ async fn certificate_that_ends_soon_is_told() {
     for (days, status, message) in [
         (
             60,
-            "fine",
+            "ok",
             "the certificate is good for more than a fortnight",
         ),
         (7, "warning", "the certificate ends within a fortnight"),

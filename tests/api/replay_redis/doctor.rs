@@ -1,12 +1,16 @@
 //! `doctor` about a Redis: one that is fit, one that forgets, and one that is away.
 
+use std::time::Duration;
+
 use mcp_oauth::doctor::{Area, Status};
 
 use super::super::doctor::Deployment;
+use super::PREFIX;
 use super::server::Server;
 
 fn remember_in(deployment: &mut Deployment, url: &str) {
-    let table = format!("[replay]\nstore = \"redis\"\nurl = \"{url}\"\n[access]");
+    let table =
+        format!("[replay]\nstore = \"redis\"\nurl = \"{url}\"\nprefix = \"{PREFIX}\"\n[access]");
     deployment.change("[access]", &table);
 }
 
@@ -18,6 +22,8 @@ async fn store_that_is_fit_is_found_fit() {
     let mut deployment = Deployment::new().await;
     remember_in(&mut deployment, &server.url());
     deployment.start(|app| app).await;
+    // A store that was found empty is not trusted for some seconds.
+    server.age(Duration::from_secs(10)).await;
     let report = deployment.examine().await;
     let store: Vec<_> = report
         .findings()

@@ -95,7 +95,7 @@ pub enum Failure {
     /// The command line is wrong.
     #[error("{0}")]
     Usage(String),
-    /// What the configuration names cannot be used: a key, a certificate, a resource.
+    /// What the configuration names cannot be used: a resource, say.
     #[error(transparent)]
     Unusable(Box<dyn Error + Send + Sync>),
     /// Something went wrong while it ran.

@@ -12,10 +12,13 @@ use tokio::time::MissedTickBehavior;
 use super::{Failure, Terminal, providers};
 use crate::audit::{Event, Kind};
 use crate::config::{self, Change, Flags, Loaded, Problems, Watch};
+use crate::entropy;
 use crate::replay::Revocations;
+use crate::seal::Keys;
 use crate::server::{Server, StartError};
 use crate::telemetry::{self, TelemetryError};
-use crate::time::SystemClock;
+use crate::time::{Clock as _, SystemClock};
+use crate::tls::Tls;
 
 /// How often the configuration file is looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -108,7 +111,9 @@ async fn serve(loaded: Loaded, watch: Option<Watch>) -> Result<(), Failure> {
     // Taken in any case: nobody's SIGHUP should end the server.
     let hangup = signal(SignalKind::hangup())?;
     let clock = Arc::new(SystemClock::start());
-    let server = Server::assemble(config, clock).await.map_err(not_started)?;
+    let server = Server::assemble(config, clock)
+        .await
+        .map_err(|error| not_started(error, &loaded))?;
     // Not before everything is ready: a server that cannot start never listens.
     let listener = tokio::net::TcpListener::bind(listen)
         .await
@@ -188,10 +193,34 @@ struct BindError {
 
 /// What the operator named and cannot be used is a matter of the configuration; a store that is away
 /// is not.
-fn not_started(error: StartError) -> Failure {
+fn not_started(error: StartError, loaded: &Loaded) -> Failure {
     match error {
+        StartError::Keys(_) | StartError::Tls(_) => Failure::Usage(unusable(loaded)),
         StartError::Store(_) | StartError::Net(_) => failed(error),
         error => Failure::Unusable(error.into()),
+    }
+}
+
+/// Every file that the configuration names and that cannot be used, each with its place.
+fn unusable(loaded: &Loaded) -> String {
+    let config = &loaded.config;
+    let issuer = &config.public_url.issuer;
+    let now = SystemClock::start().now();
+    let keys = Keys::load(&config.keys, issuer, now, &mut entropy::rng());
+    let keys = keys
+        .err()
+        .map(|error| ("keys.directory", on_one_line(&error)));
+    let tls = config.tls.as_ref().and_then(|tls| Tls::load(tls).err());
+    let tls = tls.map(|error| ("tls.certificate", on_one_line(&error)));
+    let found = keys.into_iter().chain(tls);
+    let lines = found.map(|(key, what)| format!("\n  {}: {what}", loaded.place_of(key)));
+    format!("files cannot be used{}", lines.collect::<String>())
+}
+
+fn on_one_line(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", on_one_line(cause)),
+        None => error.to_string(),
     }
 }
 

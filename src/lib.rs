@@ -65,6 +65,8 @@
 #[doc(hidden)]
 pub mod admin;
 #[doc(hidden)]
+pub mod audit;
+#[doc(hidden)]
 pub mod cli;
 #[doc(hidden)]
 pub mod config;
@@ -75,6 +77,8 @@ pub mod doctor;
 mod embed;
 #[doc(hidden)]
 pub mod entropy;
+#[doc(hidden)]
+pub mod figures;
 #[doc(hidden)]
 pub mod gateway;
 #[doc(hidden)]
@@ -87,6 +91,8 @@ pub mod net;
 pub mod oauth;
 #[doc(hidden)]
 pub mod replay;
+#[doc(hidden)]
+pub mod request;
 #[doc(hidden)]
 pub mod seal;
 #[doc(hidden)]

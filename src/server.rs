@@ -15,6 +15,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use crate::admin::{self, Readiness, Render};
 use crate::config::{Config, Resource, StoreKind};
 use crate::entropy;
+use crate::figures;
 use crate::gateway::host::{HostLayer, Hosts};
 use crate::gateway::{self, Gateway, GatewayError, GatewayParts, Patience, Stopping};
 use crate::http::documents::Fetch;
@@ -29,8 +30,9 @@ use crate::oauth::resource::{Carries, ResourceRule, Resources};
 use crate::replay::memory::MemoryStore;
 #[cfg(feature = "redis")]
 use crate::replay::redis::{RedisSettings, RedisStore};
-use crate::replay::{ReplayStore, Revocations};
-use crate::seal::{KeyError, Keys};
+use crate::replay::{Measured, ReplayStore, Revocations};
+use crate::request::Entrance;
+use crate::seal::{Ages, KeyError, Keys};
 use crate::time::Clock;
 use crate::tls::{Tls, TlsError};
 use crate::upstream::Upstream;
@@ -188,7 +190,15 @@ impl Server {
             stopping: Arc::clone(&self.asked_to_stop),
             replay: Arc::clone(&self.app.replay),
         };
-        let router = admin::router(readiness, render);
+        let ages = Ages::new(Arc::clone(&self.app.keys));
+        let clock = Arc::clone(&self.app.clock);
+        let router = admin::router(
+            readiness,
+            Arc::new(move || {
+                ages.update(clock.now());
+                render()
+            }),
+        );
         let deadline = self.stopping.deadline.clone();
         tokio::spawn(listen::serve(
             listener,
@@ -265,7 +275,7 @@ impl Rooms {
             clock.now(),
             &mut entropy::rng(),
         )?);
-        let replay = store(&config, &clock).await?;
+        let replay: Arc<dyn ReplayStore> = Arc::new(Measured::new(store(&config, &clock).await?));
         let revocations = Arc::new(Revocations::new(
             config.revocation.clone(),
             Arc::clone(&replay),
@@ -329,7 +339,8 @@ fn secured(router: Router) -> Router {
 }
 
 /// Everything that is served, as one router: the authorization server, the gateway behind it, and
-/// around both the check of the name and the pages for people who come to an address for programs.
+/// around both, from the outside in, the name of the request, the pages for people who come to an
+/// address for programs, and the check of the server's name.
 pub fn front(app: &Arc<App>, gateway: impl Into<Arc<Gateway>>) -> Router {
     let router = routes::router(app).merge(gateway::router(gateway.into()));
     received(app, router)
@@ -342,10 +353,18 @@ pub(crate) fn embedded(app: &Arc<App>, gateway: &Arc<Gateway>) -> Router {
     received(app, router)
 }
 
-/// Around a router: the check of the name, and the pages for people.
+/// Around a router: the name of the request, the pages for people, and the check of the server's
+/// name.
 fn received(app: &Arc<App>, router: Router) -> Router {
     let hosts = Hosts::new(&app.config.public_url);
-    router.layer(HostLayer::new(hosts)).layer(visitors(app))
+    router.layer((entrance(app), visitors(app), HostLayer::new(hosts)))
+}
+
+/// Names each request.
+pub(crate) fn entrance(app: &Arc<App>) -> Entrance {
+    let callbacks = app.upstreams.values();
+    let callbacks = callbacks.map(|it| it.profile().callback_path.clone());
+    Entrance::new(&app.config.trusted_proxies, callbacks)
 }
 
 /// The pages for people who come to an address for programs.
@@ -391,6 +410,8 @@ pub(crate) async fn store(
     };
     let memory = Arc::new(memory);
     memory.keep_tidy();
+    figures::REPLAY_STORE_UP.gauge(&[]).set(1.0);
+    figures::REVOCATION_AGE.gauge(&[]).set(0.0);
     Ok(memory)
 }
 

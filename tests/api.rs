@@ -20,6 +20,7 @@ mod api {
     mod limits;
     mod metadata;
     mod net;
+    mod observe;
     mod pages;
     #[cfg(target_os = "linux")]
     mod proofs;

@@ -17,6 +17,7 @@ use crate::gateway::{BearerLayer, BearerService};
 use crate::http::App;
 use crate::http::visitors::{Reception, Visitors};
 use crate::oauth::bearer::Principal;
+use crate::request::{Entered, Entrance};
 use crate::server;
 
 /// Protects routes as one resource: what [`McpOauth::layer`](super::McpOauth::layer) gives.
@@ -42,6 +43,7 @@ use crate::server;
 /// 502, since no sign-in would change it.
 #[derive(Clone)]
 pub struct ProtectLayer {
+    entrance: Entrance,
     visitors: Visitors,
     host: HostLayer,
     bearer: BearerLayer,
@@ -50,6 +52,7 @@ pub struct ProtectLayer {
 impl ProtectLayer {
     pub(super) fn new(app: &Arc<App>, bearer: BearerLayer) -> Self {
         Self {
+            entrance: server::entrance(app),
             visitors: server::visitors(app),
             host: HostLayer::new(Hosts::new(&app.config.public_url)),
             bearer,
@@ -69,13 +72,13 @@ impl<S> Layer<S> for ProtectLayer {
     fn layer(&self, inner: S) -> ProtectService<S> {
         let introduced = Introduce(inner);
         let checked = self.host.layer(self.bearer.layer(introduced));
-        ProtectService(self.visitors.layer(checked))
+        ProtectService(self.entrance.layer(self.visitors.layer(checked)))
     }
 }
 
 /// The service of [`ProtectLayer`].
 #[derive(Clone)]
-pub struct ProtectService<S>(Reception<HostCheck<BearerService<Introduce<S>>>>);
+pub struct ProtectService<S>(Entered<Reception<HostCheck<BearerService<Introduce<S>>>>>);
 
 impl<S> fmt::Debug for ProtectService<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -26,11 +26,11 @@ use super::proxy::declared_length;
 use super::route::{canonical, without_token};
 use super::session::{self, MCP_SESSION_ID};
 use super::streams::{Active, Answer};
-use super::trace::{TRACESTATE, Trace};
 use super::upload::Upload;
 use super::warrant::Warrant;
 use super::{Gateway, Route, browser, headers};
 use crate::oauth::bearer::Principal;
+use crate::request::{self, TRACESTATE, Trace};
 
 /// Protects a service as the resource with a given path.
 #[derive(Clone, Debug)]
@@ -85,7 +85,7 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let gateway = &self.layer.gateway;
-        gateway.pulse.start();
+        gateway.pulses.own().start();
         let origin = gateway.origins.judge(request.headers());
         let admitted = self.layer.admit(request, &origin);
         let called = admitted.map(|(request, entry)| (self.inner.call(request), entry));
@@ -100,7 +100,7 @@ where
             let mut response = answered.unwrap_or_else(Denied::into_response);
             let origins = &layer.gateway.origins;
             origins.decorate(&origin, response.headers_mut());
-            Gateway::record(denied);
+            layer.gateway.record(denied);
             Ok(response)
         })
     }
@@ -164,7 +164,12 @@ impl BearerLayer {
             parts.extensions.insert(principal.clone());
         }
         let patience = gateway.patience.upload;
-        let body = Upload::new(body, resource.max_body, gateway.pulse.clone(), patience);
+        let body = Upload::new(
+            body,
+            resource.max_body,
+            gateway.pulses.own().clone(),
+            patience,
+        );
         let entry = Entry {
             principal,
             session,
@@ -183,7 +188,7 @@ impl BearerLayer {
         let (gateway, route) = (&*self.gateway, self.route()?);
         let mut answering = pin!(answering);
         let answer = loop {
-            let beat = pin!(gateway.pulse.next());
+            let beat = pin!(gateway.pulses.own().next());
             if let Either::Left((answer, _)) = select(&mut answering, beat).await {
                 break answer;
             }
@@ -209,7 +214,13 @@ impl BearerLayer {
         let events = headers::is_event_stream(&head.headers)
             .then(|| Active::count(&gateway.meters.active_streams));
         let idle = route.resource.idle_timeout;
-        let body = Answer::new(body, entry.warrant, gateway.pulse.clone(), idle, events);
+        let body = Answer::new(
+            body,
+            entry.warrant,
+            gateway.pulses.own().clone(),
+            idle,
+            events,
+        );
         Ok(Response::from_parts(head, Body::new(body)))
     }
 }
@@ -222,7 +233,8 @@ fn asked_for(parts: &Parts) -> &Uri {
 
 /// Takes from a request what a backend would not see either, and adds what it would.
 fn hand_over(parts: &mut Parts, session: Option<&session::Presented>) {
-    let trace = Trace::of(&parts.headers, &mut crate::entropy::rng());
+    let trace =
+        request::current().unwrap_or_else(|| Trace::of(&parts.headers, &mut crate::entropy::rng()));
     let mut built = headers::for_service(&parts.headers);
     if let Some(session) = session {
         built.insert(MCP_SESSION_ID, session.bare.clone());
@@ -231,7 +243,7 @@ fn hand_over(parts: &mut Parts, session: Option<&session::Presented>) {
     if headers::accepts_events(&parts.headers) {
         built.remove(header::ACCEPT_ENCODING);
     }
-    if trace.is_continued {
+    if trace.is_continued() {
         for value in parts.headers.get_all(TRACESTATE) {
             built.append(TRACESTATE, value.clone());
         }

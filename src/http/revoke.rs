@@ -15,11 +15,12 @@ use super::redeem::store_failure;
 use super::respond::Refusal;
 use super::upstream_revocations::Ended;
 use super::{App, form, metadata, respond};
+use crate::audit::{Event, Kind};
 use crate::oauth::client::ClientSource;
 use crate::oauth::error::Reason;
 use crate::oauth::names::{ClientHash, GrantId};
 use crate::oauth::records::{AccessToken, AuthMethod, RefreshToken};
-use crate::seal::Sealed;
+use crate::seal::{Purpose, Sealed};
 
 /// Ends a grant.
 pub(super) async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
@@ -66,7 +67,9 @@ async fn revoke(app: &Arc<App>, form: &Form) -> Result<(), Refusal> {
         return Ok(());
     }
     app.end(ending.grant, ending.rest).await?;
-    tracing::info!(event = "revoke", grant = %ending.grant, client = %ending.client, "audit");
+    Event::new(Kind::Revoke)
+        .grant(ending.grant, ending.client)
+        .record();
     if let Some(ended) = ending.upstream {
         app.tell_upstream(ended);
     }
@@ -94,9 +97,11 @@ impl App {
     /// The grant that a token belongs to; the hint is not needed, since the header says the kind.
     fn ending(&self, wire: &str) -> Option<Ending> {
         let now = self.now();
-        if let Ok(opened) = self
-            .keys
-            .open(&Sealed::<RefreshToken>::from_wire(wire), now)
+        let is_access = self.keys.current().purpose_of(wire) == Some(Purpose::AccessToken);
+        if !is_access
+            && let Ok(opened) = self
+                .keys
+                .open(&Sealed::<RefreshToken>::from_wire(wire), now)
         {
             let token = opened.record;
             return Some(Ending {

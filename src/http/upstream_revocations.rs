@@ -12,8 +12,10 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::App;
+use crate::figures;
 use crate::oauth::names::{UpstreamFingerprint, UpstreamName};
 use crate::oauth::records::UpstreamCredential;
+use crate::request;
 use crate::upstream::{Upstream, UpstreamError};
 
 /// How many may wait or be on their way.
@@ -81,11 +83,9 @@ impl Told {
     }
 
     fn count(self, upstream: &UpstreamName) {
-        let (upstream, result) = (upstream.as_str().to_owned(), self.as_str());
-        metrics::counter!(
-            "mcp_oauth_upstream_revocations_total", "upstream" => upstream, "result" => result
-        )
-        .increment(1);
+        figures::UPSTREAM_REVOCATIONS
+            .counter(&[upstream.as_str(), self.as_str()])
+            .increment(1);
     }
 }
 
@@ -107,11 +107,11 @@ impl App {
             return;
         };
         let (app, upstream) = (Arc::clone(self), Arc::clone(upstream));
-        tokio::spawn(async move {
+        tokio::spawn(request::carried(async move {
             let ways = &app.upstream_revocations.ways;
             tell(&*upstream, &ended.credential, ways).await.count(&name);
             drop(place);
-        });
+        }));
     }
 
     /// Waits until nothing is left to tell: at once where nothing is.

@@ -159,7 +159,7 @@ async fn browser_before_a_backend_that_is_away_gets_a_page() {
     drop(taken);
     let mut world = World::with(|config| {
         config.resources[0].auth = AuthMode::Optional;
-        config.resources[0].backend = format!("http://{address}/mcp").parse().unwrap();
+        config.resources[0].backend = Some(format!("http://{address}/mcp").parse().unwrap());
     });
     world.router = whole(&world);
     let page = opened(&world, "/mcp", &BROWSER).await;

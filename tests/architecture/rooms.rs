@@ -13,10 +13,13 @@ const ROOMS: &[Room] = &[
     ("time", &[]),
     ("entropy", &[]),
     ("workers", &[]),
-    ("seal", &["time", "oauth::names"]),
+    ("figures", &[]),
+    ("audit", &["oauth::names"]),
+    ("seal", &["time", "figures", "audit", "oauth::names"]),
     ("oauth", &["seal", "time"]),
-    ("net", &["time", "oauth::names"]),
-    ("telemetry", &["time", "entropy", "config"]),
+    ("net", &["time", "figures", "oauth::names"]),
+    ("request", &["entropy", "figures"]),
+    ("telemetry", &["audit", "figures", "request", "config"]),
     // The protocol's words, not its steps.
     (
         "replay",
@@ -24,6 +27,8 @@ const ROOMS: &[Room] = &[
             "time",
             "net",
             "entropy",
+            "figures",
+            "audit",
             "oauth::names",
             "oauth::records",
             "oauth::revoke",
@@ -60,13 +65,16 @@ const ROOMS: &[Room] = &[
 ];
 
 /// Everything below the binary, from the bottom up; each group may name what stands before it.
-const ORDER: [&str; 19] = [
+const ORDER: [&str; 22] = [
     "time",
     "entropy",
     "workers",
+    "figures",
+    "audit",
     "seal",
     "oauth",
     "net",
+    "request",
     "telemetry",
     "replay",
     "upstream",
@@ -81,11 +89,11 @@ const ORDER: [&str; 19] = [
     "doctor",
     "embed",
 ];
-const BELOW_THE_DOORS: &[&str] = ORDER.split_at(10).0;
-const BELOW_THE_SERVER: &[&str] = ORDER.split_at(15).0;
-const BELOW_THE_DEMO: &[&str] = ORDER.split_at(16).0;
-const BELOW_THE_LIBRARY: &[&str] = ORDER.split_at(17).0;
-const BELOW_THE_COMMANDS: &[&str] = ORDER.split_at(18).0;
+const BELOW_THE_DOORS: &[&str] = ORDER.split_at(13).0;
+const BELOW_THE_SERVER: &[&str] = ORDER.split_at(18).0;
+const BELOW_THE_DEMO: &[&str] = ORDER.split_at(19).0;
+const BELOW_THE_LIBRARY: &[&str] = ORDER.split_at(20).0;
+const BELOW_THE_COMMANDS: &[&str] = ORDER.split_at(21).0;
 
 /// Complains of every import that the table does not allow.
 pub(crate) fn imports(source: &Source) -> Vec<String> {

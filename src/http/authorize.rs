@@ -114,7 +114,7 @@ fn consent_page(
         style: pages::style(),
         operator: app.operator(),
         contact: app.contact(),
-        client_name: client.name.as_deref().unwrap_or("An app without a name"),
+        client_name: client.name.as_deref().unwrap_or("an app without a name"),
         known_by: known_by(client),
         redirect_host: shown(&redirect),
         redirect_note: note(redirect.kind()),

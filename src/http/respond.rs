@@ -187,11 +187,22 @@ pub(super) async fn cross_origin(request: Request<axum::body::Body>, next: Next)
     response
 }
 
-/// 405 in JSON.
+/// 405 in JSON; a person who comes to such an address in a browser gets a page.
 pub(super) async fn method_not_allowed() -> Response {
-    error(
+    let mut response = error(
         ErrorCode::InvalidRequest,
         StatusCode::METHOD_NOT_ALLOWED,
         "method not allowed here",
-    )
+    );
+    response.extensions_mut().insert(ForPrograms);
+    response
+}
+
+/// Marks an answer about an address that only programs use.
+#[derive(Clone, Copy, Debug)]
+struct ForPrograms;
+
+/// Whether an answer is [`method_not_allowed`].
+pub(super) fn is_for_programs(response: &Response) -> bool {
+    response.extensions().get::<ForPrograms>().is_some()
 }

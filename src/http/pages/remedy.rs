@@ -100,10 +100,6 @@ const POSTMAN: Remedy = remedy(
     "Postman",
     "open Authorization, clear the client ID and the cookies, and ask for a new token.",
 );
-const COPILOT_CLI: Remedy = remedy(
-    "GitHub Copilot CLI",
-    "type /mcp, remove this server, and add it again.",
-);
 
 /// From the most telling place to the least.
 const PLACES: &[(Place, &Remedy)] = &[
@@ -127,7 +123,6 @@ const PLACES: &[(Place, &Remedy)] = &[
     (Place::Host("console.x.ai"), &GROK),
     (Place::Host("oauth.n8n.cloud"), &N8N),
     (Place::Host("oauth.pstmn.io"), &POSTMAN),
-    (Place::Host("github.com"), &COPILOT_CLI),
     (Place::Host("goose-docs.ai"), &GOOSE),
     (Place::Host("opencode.ai"), &OPENCODE),
     (Place::Page("/rest/oauth2-credential/callback"), &N8N),

@@ -1,5 +1,6 @@
-//! People at addresses that are for programs: a browser that opens an MCP URL, a path where nothing
-//! is, or this server under another name, gets the same status and headers with a page as body.
+//! People at addresses that are for programs: a browser that opens an MCP URL, `/token`, a path where
+//! nothing is, or this server under another name, gets the same status and headers with a page as
+//! body.
 //!
 //! Only for what this server itself refuses: an answer of a backend is never touched. Refuses to
 //! show a page to scripts, and to whoever sends a token.
@@ -20,6 +21,7 @@ use tower::{Layer, Service};
 use super::{STYLE, secure};
 use crate::http::App;
 use crate::http::index::{self, AddResource};
+use crate::http::respond;
 use crate::oauth::resource::ResourceRule;
 
 /// Whether an answer is a refusal of the gateway's own.
@@ -109,16 +111,94 @@ struct VisitorPage<'a> {
     style: &'static str,
     operator: &'a str,
     contact: Option<&'a str>,
-    title: &'a str,
-    what: &'a str,
-    todo: &'a str,
+    title: &'static str,
+    what: &'static str,
+    todo: &'static str,
     operators_hint: Option<&'static str>,
     resources: Vec<AddResource>,
 }
 
+/// What a page tells a visitor.
+struct Told {
+    title: &'static str,
+    what: &'static str,
+    todo: &'static str,
+    operators_hint: Option<&'static str>,
+    lists: Lists,
+}
+
+/// Which addresses stand on the page.
+#[derive(Clone, Copy)]
+enum Lists {
+    TheOneHere,
+    All,
+    None,
+}
+
+const FOR_APPS: Told = Told {
+    title: "This address is for an AI app",
+    what: "You have opened the address of an MCP server. AI apps use it; a browser cannot. Nothing is \
+           broken.",
+    todo: "Add this address to your app. The app will open a page here, where you sign in and decide \
+           what it may do.",
+    operators_hint: None,
+    lists: Lists::TheOneHere,
+};
+
+const FOR_PROGRAMS: Told = Told {
+    title: "This address is for programs",
+    what: "Apps and this server talk to each other here, and there is no page to see. Nothing is \
+           broken.",
+    todo: "Close this page. If you want to add this server to an app, use an address below.",
+    operators_hint: None,
+    lists: Lists::All,
+};
+
+const NOTHING_HERE: Told = Told {
+    title: "There is nothing at this address",
+    what: "This server does not know the address that you have opened.",
+    todo: "Look for a typing error. What is here is listed below.",
+    operators_hint: None,
+    lists: Lists::All,
+};
+
+const OTHER_NAME: Told = Told {
+    title: "This server has another name",
+    what: "It was asked for under a name that is not its own, so nothing was done.",
+    todo: "Use one of the addresses below, exactly as it is written.",
+    operators_hint: Some(
+        "public_url must be the address that people and apps use, and a proxy in front must pass on \
+         the Host that it was asked for.",
+    ),
+    lists: Lists::All,
+};
+
+const NO_ANSWER: Told = Told {
+    title: "The tools at this address do not answer",
+    what: "This is the address of an MCP server, and that server cannot be reached at the moment. Your \
+           app and your account are not the cause.",
+    todo: "Wait a moment, then try again in your app. If it stays, tell the operator.",
+    operators_hint: Some("“mcp-oauth doctor” says which backend does not answer, and why."),
+    lists: Lists::None,
+};
+
+const fn told(status: StatusCode) -> Option<&'static Told> {
+    match status {
+        StatusCode::UNAUTHORIZED => Some(&FOR_APPS),
+        StatusCode::METHOD_NOT_ALLOWED => Some(&FOR_PROGRAMS),
+        // A path with more than one reading is no address of ours either.
+        StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => Some(&NOTHING_HERE),
+        StatusCode::MISDIRECTED_REQUEST => Some(&OTHER_NAME),
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            Some(&NO_ANSWER)
+        }
+        _ => None,
+    }
+}
+
 impl Visitors {
     fn dress(&self, path: &str, mut answer: Response) -> Response {
-        if !(self.is_refusal)(&answer) {
+        if !(self.is_refusal)(&answer) && !respond::is_for_programs(&answer) {
             return answer;
         }
         let Some(Ok(page)) = self.page(path, answer.status()).map(|page| page.render()) else {
@@ -134,7 +214,19 @@ impl Visitors {
 
     fn page(&self, path: &str, status: StatusCode) -> Option<VisitorPage<'_>> {
         let app = &*self.app;
-        let page = |title, what, todo, operators_hint, resources| VisitorPage {
+        let Told {
+            title,
+            what,
+            todo,
+            operators_hint,
+            lists,
+        } = *told(status)?;
+        let resources = match lists {
+            Lists::TheOneHere => vec![index::listed(app, self.resource_of(path)?, true)],
+            Lists::All => index::all(app),
+            Lists::None => Vec::new(),
+        };
+        Some(VisitorPage {
             style: STYLE,
             operator: app.operator(),
             contact: app.contact(),
@@ -143,39 +235,7 @@ impl Visitors {
             todo,
             operators_hint,
             resources,
-        };
-        match status {
-            StatusCode::UNAUTHORIZED => {
-                let at = self.resource_of(path)?;
-                Some(page(
-                    "This address is for an AI app",
-                    "You have opened the address of an MCP server. AI apps use it; a browser cannot. \
-                     Nothing is broken.",
-                    "Add this address to your app. The app will open a page here, where you sign in \
-                     and decide what it may do.",
-                    None,
-                    vec![index::listed(app, at, true)],
-                ))
-            }
-            StatusCode::NOT_FOUND => Some(page(
-                "There is nothing at this address",
-                "This server does not know the address that you have opened.",
-                "Look for a typing error. What is here is listed below.",
-                None,
-                index::all(app),
-            )),
-            StatusCode::MISDIRECTED_REQUEST => Some(page(
-                "This server has another name",
-                "It was asked for under a name that is not its own, so nothing was done.",
-                "Use one of the addresses below, exactly as it is written.",
-                Some(
-                    "public_url must be the address that people and apps use, and a proxy in front \
-                     must pass on the Host that it was asked for.",
-                ),
-                index::all(app),
-            )),
-            _ => None,
-        }
+        })
     }
 
     /// The resource at or above a path.

@@ -84,7 +84,7 @@ impl Words {
                 503,
                 "The identity provider does not answer",
                 "This server could not reach the provider that you sign in with.",
-                "Wait a moment and reload this page.",
+                "Wait a moment, then start again from the app.",
                 PROVIDER,
             ),
             Reason::UpstreamRefused(_)
@@ -117,7 +117,8 @@ impl Words {
                 503,
                 "Something is wrong here",
                 "This server cannot do what it should at the moment.",
-                "Wait a moment and reload this page. If it stays, tell the operator the error id.",
+                "Wait a moment, then start again from the app. If it stays, tell the operator the error \
+                 id.",
                 SERVER,
             ),
             _ => Self::new(

@@ -87,6 +87,8 @@ class Deployment:
     ports: list = field(default_factory=list)
     metadata: dict = field(default_factory=dict)
     servers: list = field(default_factory=list)
+    # The names of the servers' logs.
+    logs: list = field(default_factory=list)
 
     @property
     def store(self):
@@ -112,6 +114,7 @@ class Deployment:
             return await answers("127.0.0.1", port)
 
         name = f"{self.name}-server-{number}"
+        self.logs.append(name)
         # One after the other: the first one makes the key that all share.
         words = [binary, "serve", "--config", file]
         self.servers.append(await processes.start_until(name, words, ready, cwd=home))
@@ -234,8 +237,8 @@ http {{
     def judge_logs(self, logs):
         """No secret that passed over the wire stands in a server's log."""
         secrets_seen = self.tap.secrets()
-        for number in range(self.replicas):
-            log = logs / f"{self.name}-server-{number}.log"
+        for name in self.logs:
+            log = logs / f"{name}.log"
             text = log.read_text(errors="replace")
             if "serving" not in text:
                 raise Failed(f"{log} has no line about serving: is it the server's log?")

@@ -13,7 +13,13 @@ from .processes import Failed
 HERE = Path(__file__).resolve().parent.parent
 PROJECT = HERE.parent.parent
 # Debian keeps one version of each per release; which one it was, the table says.
-DEBIAN = {"nginx": "nginx-light", "chromium": "chromium", "faketime": "faketime", "openssl": "openssl"}
+DEBIAN = {
+    "nginx": "nginx-light",
+    "chromium": "chromium",
+    "faketime": "faketime",
+    "openssl": "openssl",
+    "redis-server": "redis-server",
+}
 
 
 def cache():

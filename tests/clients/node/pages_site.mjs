@@ -8,6 +8,7 @@ import { join } from 'node:path';
 
 import { chromium } from 'playwright-core';
 
+import { hear } from './pages_reader.mjs';
 import { pkce, theCase } from './repl.mjs';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -19,9 +20,14 @@ const SIZES = [
     { width: 1280, height: 800 },
 ];
 
+/** Tells the harness, one JSON line each. */
+export const say = line => process.stdout.write(`${JSON.stringify(line)}\n`);
+
 /** The https client, and the attacker's site. Every request is noted; pages may have a script. */
 export class Sites {
     #requests = [];
+    /** Paths on loopback that are JSON documents. */
+    documents = {};
 
     async open() {
         const tls = { key: readFileSync(theCase.key), cert: readFileSync(theCase.certificate) };
@@ -34,8 +40,13 @@ export class Sites {
         this.https = createHttps(tls, answer);
         this.loopback = createHttp((request, response) => {
             this.#requests.push(new URL(request.url, `http://127.0.0.1:${this.loopback.address().port}`));
-            response.setHeader('content-type', 'text/html; charset=utf-8');
-            response.end('<!doctype html><title>Done</title><p>You can close this window.');
+            const document = this.documents[request.url];
+            response.setHeader('content-type', document ? 'application/json' : 'text/html; charset=utf-8');
+            response.end(
+                document
+                    ? JSON.stringify(document)
+                    : '<!doctype html><title>Done</title><p>You can close this window.',
+            );
         });
         for (const server of [this.https, this.loopback]) {
             await new Promise(resolve => server.listen(0, '127.0.0.1', resolve));
@@ -95,6 +106,7 @@ export async function launch(sites) {
         `MAP client.example 127.0.0.1:${https}`,
         `MAP evil.example 127.0.0.1:${https}`,
         `MAP other.example 127.0.0.1:${home.port}`,
+        `MAP mcp.example 127.0.0.1:${theCase.publicPort}`,
     ];
     return chromium.launch({
         executablePath: theCase.chromium,
@@ -126,16 +138,16 @@ export async function person(browser) {
 }
 
 /** An authorization request of a registered client. */
-export function request(client, redirect, more = {}) {
+export function request(client, redirect, more = {}, origin = theCase.origin) {
     const { verifier, challenge } = pkce();
     const state = `state ${Math.random().toString(36).slice(2)} & more`;
-    const url = new URL(`${theCase.origin}/authorize`);
+    const url = new URL(`${origin}/authorize`);
     url.search = new URLSearchParams({
         client_id: client,
         redirect_uri: redirect,
         response_type: 'code',
         state,
-        resource: `${theCase.origin}/mcp`,
+        resource: `${origin}/mcp`,
         code_challenge: challenge,
         code_challenge_method: 'S256',
         ...more,
@@ -143,8 +155,8 @@ export function request(client, redirect, more = {}) {
     return { url: String(url), state, verifier, redirect, client };
 }
 
-export async function register(metadata) {
-    const answer = await fetch(`${theCase.origin}/register`, {
+export async function register(metadata, origin = theCase.origin) {
+    const answer = await fetch(`${origin}/register`, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify({ token_endpoint_auth_method: 'none', ...metadata }),
@@ -177,11 +189,14 @@ export async function redeem(asked, arrived) {
     if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`);
 }
 
-/** Looks at a page as it stands: pictures of it, no finding of axe, nothing cut off, no script run. */
-export async function look(page, name) {
-    const wrong = [];
-    for (const colorScheme of SCHEMES) {
-        for (const size of SIZES) {
+/**
+ * Looks at a page as it stands, and hears it: pictures of it, no finding of axe, nothing cut off, no
+ * script run; and what a screen reader and a keyboard get. Tells the harness which words were seen.
+ */
+export async function look(page, name, { schemes = SCHEMES, sizes = SIZES } = {}) {
+    const wrong = await hear(page);
+    for (const colorScheme of schemes) {
+        for (const size of sizes) {
             await page.emulateMedia({ colorScheme });
             await page.setViewportSize(size);
             const picture = `${name}-${colorScheme}-${size.width}.png`;
@@ -199,5 +214,19 @@ export async function look(page, name) {
             }
         }
     }
-    if (wrong.length) throw new Error(wrong.join('; '));
+    say({ looked: name, title: await page.title(), text: await page.innerText('body') });
+    if (wrong.length) throw new Error(`${name}: ${wrong.join('; ')}`);
+}
+
+/** For a page that differs from another one by its words alone: the narrowest view of it. */
+export const NARROW = { schemes: SCHEMES.slice(0, 1), sizes: SIZES.slice(0, 1) };
+
+/** The page is ours, with these words. */
+export async function shows(page, ...words) {
+    const text = await page.textContent('main');
+    for (const word of words) check(text.includes(word), `the page does not say “${word}”: ${text}`);
+}
+
+export function check(truth, what) {
+    if (!truth) throw new Error(what);
 }

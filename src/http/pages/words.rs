@@ -110,7 +110,7 @@ impl Words {
                 429,
                 "Too many attempts",
                 "There were too many sign-in attempts from your network within a minute.",
-                "Wait a minute and try again.",
+                "Wait a minute, then reload this page.",
                 PERSON,
             ),
             reason if reason.code().status().is_server_error() => Self::new(

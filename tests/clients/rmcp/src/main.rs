@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use rmcp::model::{CallToolRequestParams, ProtocolVersion};
-use rmcp::service::RunningService;
+use rmcp::service::{RunningService, ServiceError};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::auth::{
     AuthClient, AuthError, AuthorizationManager, AuthorizationRequest, CredentialStore, OAuthState,
@@ -145,7 +145,24 @@ async fn open_in_browser(case: &Case, url: &str) -> Answer<String> {
     }
 }
 
-async fn call(connection: &Connection) -> Answer<Value> {
+/// Calls; where only the call is answered 401, signs in as that challenge asks, connects with the
+/// token, and calls again, once.
+async fn call(case: &Case, connection: &mut Option<Connection>) -> Answer<Value> {
+    let open = connection.as_ref().ok_or("not connected")?;
+    let error = match list_and_call(open).await {
+        Ok(answer) => return Ok(answer),
+        Err(error) => error,
+    };
+    let challenge = error.auth_challenge().map(str::to_owned);
+    let Some(challenge) = challenge else {
+        return Err(error.into());
+    };
+    let manager = authorize(case, &challenge).await?;
+    let open = connection.insert(serve(case, manager).await?);
+    Ok(list_and_call(open).await?)
+}
+
+async fn list_and_call(connection: &Connection) -> Result<Value, ServiceError> {
     let tools = connection.list_all_tools().await?;
     let result = connection
         .call_tool(CallToolRequestParams::new("headers"))
@@ -155,13 +172,13 @@ async fn call(connection: &Connection) -> Answer<Value> {
 }
 
 async fn obey(case: &Case, connection: &mut Option<Connection>, command: &str) -> Answer<Value> {
-    match (command, connection.as_ref()) {
-        ("connect", _) => {
+    match command {
+        "connect" => {
             *connection = Some(connect(case).await?);
             Ok(json!({ "ok": true }))
         }
-        ("call", Some(open)) => call(open).await,
-        ("revoke", _) => Ok(json!({ "ok": true, "n/a": "rmcp has no revocation call" })),
+        "call" => call(case, connection).await,
+        "revoke" => Ok(json!({ "ok": true, "n/a": "rmcp has no revocation call" })),
         _ => Err(format!("cannot {command}").into()),
     }
 }

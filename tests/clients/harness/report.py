@@ -3,7 +3,7 @@
 import re
 
 from .clients import version
-from .deployment import RESOURCES
+from .deployment import OPTIONAL, RESOURCES
 from .install import HERE, PROJECT
 from .processes import Failed
 from .steps import STEPS
@@ -22,6 +22,7 @@ def mark(result):
 
 def cells(row):
     upstream = {"oidc": "OpenID", "plain": "OAuth 2", "canaille": "Canaille"}[RESOURCES[row.path][0]]
+    upstream += ", optional" if row.path == OPTIONAL else ""
     name = f"{row.client.name} ({row.client.package})"
     return [name, version(row.client), row.era, upstream, *(mark(row.results[s]) for s in STEPS)]
 

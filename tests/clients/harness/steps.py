@@ -193,10 +193,7 @@ class Walk:
 
     def _discovered(self):
         if self._path == OPTIONAL:
-            self._one(
-                "an answer without a token",
-                lambda e: e.path == OPTIONAL and e.status == 200 and not e.bearer,
-            )
+            self._looked_first()
         metadata = f"{self._deployment.tap.origin}/.well-known/oauth-protected-resource"
         self._one(
             "a 401 whose challenge names the metadata",
@@ -212,6 +209,19 @@ class Walk:
             lambda e: e.path.startswith("/.well-known/oauth-authorization-server")
             and e.status == 200,
         )
+
+    def _looked_first(self):
+        """Where signing in is optional: the tools are listed without a token, and it is the call
+        that the backend answers 401; only then does the client sign in."""
+
+        def anonymous(method, status):
+            return lambda e: (e.path, e.called, e.status, e.bearer) == (OPTIONAL, method, status, None)
+
+        listed = self._one("a list of tools without a token", anonymous("tools/list", 200))
+        called = self._one("a 401 for a call without a token", anonymous("tools/call", 401))
+        signed_in = self._one("a sign-in", lambda e: e.path == "/authorize")
+        if not listed.time <= called.time <= signed_in.time:
+            raise Missed("the sign-in came first")
 
     def _registered(self):
         self._one("a registration", lambda e: e.path == "/register" and e.status == 201)

@@ -27,6 +27,8 @@ class Exchange:
     form: dict
     bearer: str | None
     basic: str | None
+    # The JSON-RPC method.
+    called: str = ""
     status: int = 0
     challenge: str = ""
     served_by: str = ""
@@ -176,6 +178,7 @@ def note(owner, head, body):
     target = urlsplit(head.words[1])
     form_type = "application/x-www-form-urlencoded"
     form = body.decode("latin-1") if form_type in (head.get("content-type") or "") else ""
+    message = json_of(body) if b'"jsonrpc"' in body else {}
     scheme, _, credential = (head.get("authorization") or "").partition(" ")
     return Exchange(
         owner=owner,
@@ -185,6 +188,7 @@ def note(owner, head, body):
         form=dict(parse_qsl(form)),
         bearer=credential if scheme.lower() == "bearer" else None,
         basic=f"{scheme} {credential}" if scheme.lower() == "basic" else None,
+        called=message.get("method", "") if isinstance(message, dict) else "",
     )
 
 

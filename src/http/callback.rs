@@ -15,7 +15,7 @@ use crate::oauth::authorize::CodeTerms;
 use crate::oauth::error::{ErrorCode, Reason};
 use crate::oauth::names::{Secret, StateHash, UpstreamName};
 use crate::oauth::params::Params;
-use crate::oauth::records::{PendingLogin, UpstreamLeg};
+use crate::oauth::records::{Identity, PendingLogin, UpstreamLeg};
 use crate::upstream::{CodeExchange, ExchangeAt, Upstream};
 
 /// Why a callback did not lead to a code.
@@ -24,8 +24,8 @@ enum Failed {
     Page(Reason),
     /// The login is known: the client hears it.
     Client(Reason, Box<PendingLogin>),
-    /// The person is to blame or to be told: a page, with a way back.
-    Person(Reason, Box<PendingLogin>),
+    /// The person is to be told, and as whom they signed in: a page, with a way back.
+    Person(Reason, Box<PendingLogin>, Option<String>),
 }
 
 /// Finishes a login.
@@ -171,7 +171,13 @@ async fn exchange(
         .await
         .map_err(|error| Failed::Page(upstream_failure(error)))?;
     if let Err(reason) = app.vouch(upstream, &login.request.resource, sign_in.clone()) {
-        return Err(Failed::Person(reason, Box::new(login)));
+        let Identity {
+            email,
+            preferred_username,
+            ..
+        } = sign_in.identity;
+        let account = email.or(preferred_username);
+        return Err(Failed::Person(reason, Box::new(login), account));
     }
     let (location, code) = mint(app, &login, UpstreamLeg::Parked, upstream)?;
     app.park(login.grant, &code, &sign_in)
@@ -185,7 +191,9 @@ impl Failed {
         let issuer = &app.config.public_url.issuer;
         match self {
             Self::Page(reason) => pages::problem(app, &reason, None),
-            Self::Person(reason, login) => pages::problem(app, &reason, Some(&login.failed())),
+            Self::Person(reason, login, account) => {
+                pages::turned_away(app, &reason, &login.failed(), account.as_deref())
+            }
             Self::Client(reason, login) => {
                 respond::log(&reason);
                 let code = match reason.code() {

@@ -22,6 +22,7 @@ use super::{App, respond};
 use crate::entropy;
 use crate::oauth::authorize::ErrorRedirect;
 use crate::oauth::error::{ErrorCode, Reason};
+use crate::oauth::register::displayable;
 use crate::oauth::resource::ResourceRule;
 
 const STYLE: &str = include_str!("pages/style.css");
@@ -120,6 +121,7 @@ struct ProblemPage<'a> {
     what: &'static str,
     todo: &'static str,
     whose: &'static str,
+    account: Option<String>,
     remedy: Option<&'static Remedy>,
     link: Option<Link>,
     error_id: &'a str,
@@ -127,7 +129,19 @@ struct ProblemPage<'a> {
 
 /// The page for a refusal on a browser endpoint.
 pub(super) fn problem(app: &App, reason: &Reason, back: Option<&ErrorRedirect>) -> Response {
-    page(app, reason, back, None)
+    page(app, reason, back, None, None)
+}
+
+/// The page for a person who is not let in: whoever has several accounts wants to know which one
+/// it was.
+pub(super) fn turned_away(
+    app: &App,
+    reason: &Reason,
+    back: &ErrorRedirect,
+    account: Option<&str>,
+) -> Response {
+    let account = account.and_then(displayable);
+    page(app, reason, Some(back), None, account)
 }
 
 /// The page for an app that this server does not know, or not with this redirect URI. Where it
@@ -140,7 +154,7 @@ pub(super) fn unknown_app(app: &App, reason: &Reason, asked: &Asked) -> Response
     let remedy = healed_by_registering
         .then(|| remedy::of(asked.redirect_uri.as_deref(), asked.client_id.as_deref()))
         .flatten();
-    page(app, reason, None, remedy)
+    page(app, reason, None, remedy, None)
 }
 
 /// What an authorization request says of its app, believed in nothing.
@@ -155,6 +169,7 @@ fn page(
     reason: &Reason,
     back: Option<&ErrorRedirect>,
     remedy: Option<&'static Remedy>,
+    account: Option<String>,
 ) -> Response {
     let error_id = error_id();
     let code = reason.code();
@@ -178,6 +193,7 @@ fn page(
         what: words.what,
         todo: words.todo,
         whose: words.whose,
+        account,
         remedy,
         link,
         error_id: &error_id,

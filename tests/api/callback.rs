@@ -198,6 +198,7 @@ async fn refused_person_gets_a_page_when_the_exchange_is_at_the_callback() {
     let answer = client.callback(&world, &allowed, "alice").await;
     assert_eq!(answer.status, 403);
     assert!(answer.body.contains("not allowed here"));
+    assert!(answer.body.contains("alice@example.com"));
     assert!(
         answer.body.contains("error=access_denied"),
         "{}",

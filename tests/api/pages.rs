@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::Request;
+use mcp_oauth::config::AuthMode;
 
 use super::clients::walk::{opened, query, whole};
 use super::support::client::Client;
@@ -124,6 +125,54 @@ async fn browser_where_nothing_is_gets_a_page_with_what_there_is() {
         (program.status.as_u16(), program.error().as_str()),
         (404, "not_found")
     );
+}
+
+// W9: the other addresses that only programs use.
+#[tokio::test]
+async fn browser_at_a_program_s_endpoint_gets_a_page() {
+    let world = site();
+    for path in ["/token", "/register", "/revoke"] {
+        let page = opened(&world, path, &BROWSER).await;
+        assert_eq!(page.status, 405, "{path}");
+        assert_safe_page(&page);
+        assert!(page.body.contains("This address is for programs"), "{path}");
+        let program = opened(&world, path, &[]).await;
+        assert_eq!(program.status, 405, "{path}");
+        assert_eq!(program.header("content-type"), "application/json");
+    }
+}
+
+#[tokio::test]
+async fn browser_at_a_path_with_two_readings_gets_a_page() {
+    let world = site();
+    let page = opened(&world, "/mcp/a%2Fb", &BROWSER).await;
+    assert_eq!(page.status, 400);
+    assert_safe_page(&page);
+    assert!(page.body.contains("There is nothing at this address"));
+}
+
+// G7: where nobody has to sign in, a person may meet the backend's absence.
+#[tokio::test]
+async fn browser_before_a_backend_that_is_away_gets_a_page() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    drop(taken);
+    let mut world = World::with(|config| {
+        config.resources[0].auth = AuthMode::Optional;
+        config.resources[0].backend = format!("http://{address}/mcp").parse().unwrap();
+    });
+    world.router = whole(&world);
+    let page = opened(&world, "/mcp", &BROWSER).await;
+    assert_eq!(page.status, 502);
+    assert_eq!(page.header("retry-after"), "5");
+    assert_safe_page(&page);
+    assert!(
+        page.body
+            .contains("The tools at this address do not answer")
+    );
+    let program = opened(&world, "/mcp", &[]).await;
+    assert_eq!(program.status, 502);
+    assert_eq!(program.header("content-type"), "application/json");
 }
 
 // D5: whatever is asked for, nothing below `/.well-known/` is ever a page.

@@ -80,9 +80,18 @@ pub(super) fn listed(app: &App, rule: &ResourceRule, unfolded: bool) -> AddResou
         vscode: format!("vscode:mcp/install?{}", encode(&vscode)),
         ways: ways(uri, &short, &vscode, public),
         uri: uri.to_owned(),
-        name: pages::resource_name(rule).to_owned(),
+        name: heading(app, rule).to_owned(),
         public,
         unfolded,
+    }
+}
+
+/// What stands above a resource: each must be told from the others, also by ear.
+fn heading<'a>(app: &App, rule: &'a ResourceRule) -> &'a str {
+    let several = app.resources.iter().nth(1).is_some();
+    match &rule.name {
+        None if several => &rule.path,
+        _ => pages::resource_name(rule),
     }
 }
 

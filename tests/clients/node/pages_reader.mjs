@@ -67,6 +67,8 @@ export async function hear(page) {
     const levels = headings.map(heading => heading.level);
     expect(levels.filter(level => level === 1).length === 1 && levels[0] === 1, `headings ${levels.join(', ')}`);
     expect(levels.every((level, at) => at === 0 || level <= levels[at - 1] + 1), `headings skip: ${levels.join(', ')}`);
+    const words = headings.map(said);
+    expect(new Set(words).size === words.length, `two headings are the same: ${words.join(', ')}`);
     // A page that has just opened is announced by its title: that must say what happened.
     const [title, first] = [root.name, headings[0] && said(headings[0])];
     expect(title === first || title.startsWith(`${first} · `), `the title “${title}” does not say “${first}”`);

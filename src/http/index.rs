@@ -89,10 +89,12 @@ pub(super) fn listed(app: &App, rule: &ResourceRule, unfolded: bool) -> AddResou
 /// What stands above a resource: each must be told from the others, also by ear.
 fn heading<'a>(app: &App, rule: &'a ResourceRule) -> &'a str {
     let several = app.resources.iter().nth(1).is_some();
-    match &rule.name {
-        None if several => &rule.path,
-        _ => pages::resource_name(rule),
-    }
+    let unnamed = if several {
+        rule.path.as_str()
+    } else {
+        "This server’s tools"
+    };
+    rule.name.as_deref().unwrap_or(unnamed)
 }
 
 fn ways(uri: &str, short: &str, vscode: &str, public: bool) -> Vec<Way> {

@@ -207,7 +207,6 @@ revocation_url = "{plain}/applications/gateway/token"
 [[resources]]
 path = "/mcp"
 backend = "{self._shared.backend}/mcp"
-name = "Example tools"
 [access]
 allow_all = true
 [consent]

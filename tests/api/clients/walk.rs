@@ -35,7 +35,7 @@ impl Site {
     pub(crate) async fn new(fixtures: &[Fixture]) -> Self {
         let backend = backend().await;
         let mut world = World::with(|config| {
-            config.resources[0].backend = backend.parse().unwrap();
+            config.resources[0].backend = Some(backend.parse().unwrap());
             for way in fixtures.iter().flat_map(|it| &it.ways) {
                 if let Way::Configured { client } = way {
                     config.clients.fixed.push(configured(client));

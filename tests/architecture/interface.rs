@@ -39,23 +39,73 @@ const SHOWN: [&str; 5] = [
 
 /// Complains of what else a public signature names.
 pub(crate) fn signatures(source: &Source) -> Vec<String> {
-    let imports: BTreeMap<String, Vec<String>> = paths::named(source)
+    let imports: BTreeMap<String, Vec<String>> = named(source, uses(&source.tokens))
         .into_iter()
         .filter_map(|path| Some((path.last()?.clone(), path)))
         .collect();
-    let mut found = Vec::new();
-    visible(&source.tokens, &mut found);
-    let mut complaints: Vec<String> = found
-        .iter()
-        .filter_map(|name| imports.get(name))
+    let mut items = Vec::new();
+    visible(&source.tokens, &mut items);
+    let mut complaints: Vec<String> = items
+        .into_iter()
+        .flat_map(|item| {
+            let mut single = Vec::new();
+            names(&item, &mut single);
+            let single = single.into_iter().map(|name| vec![name]);
+            named(source, item).into_iter().chain(single)
+        })
+        .filter_map(|path| resolved(path, &imports))
         .filter(|path| !ALLOWED.iter().any(|start| paths::is_below(path, start)))
         .map(|path| {
             let path = path.join("::");
             format!("{}: a public item names `{path}`", source.path)
         })
         .collect();
+    complaints.sort();
     complaints.dedup();
     complaints
+}
+
+/// The `use` items at the top of a file.
+fn uses(tokens: &[TokenTree]) -> Vec<TokenTree> {
+    let mut kept = Vec::new();
+    let mut is_inside = false;
+    for token in tokens {
+        is_inside |= is_ident(token, "use");
+        if is_inside {
+            kept.push(token.clone());
+        }
+        is_inside &= !is_punct(token, ';');
+    }
+    kept
+}
+
+/// The paths in some tokens of a file, from the root of this crate or of another.
+fn named(source: &Source, tokens: Vec<TokenTree>) -> Vec<Vec<String>> {
+    let part = Source {
+        path: source.path.clone(),
+        text: String::new(),
+        tokens,
+    };
+    let mut named = paths::named(&part);
+    for path in &mut named {
+        // The files here are a room or one step below it.
+        if path[0] == "super" || path[0] == "self" {
+            path.splice(..1, ["crate", source.room()].map(str::to_owned));
+        }
+        if path.last().is_some_and(|last| last == "self") {
+            path.pop();
+        }
+    }
+    named
+}
+
+/// The whole path of a name; none for what the file itself or its generics define.
+fn resolved(path: Vec<String>, imports: &BTreeMap<String, Vec<String>>) -> Option<Vec<String>> {
+    if let Some(import) = imports.get(&path[0]) {
+        return Some(import.iter().chain(&path[1..]).cloned().collect());
+    }
+    let is_root = path.len() > 1 && path[0].starts_with(|c: char| c.is_lowercase());
+    is_root.then_some(path)
 }
 
 /// Complains of what `src/lib.rs` shows and should not.
@@ -86,8 +136,8 @@ pub(crate) fn front(source: &Source) -> Vec<String> {
     complaints
 }
 
-/// Collects the names in public signatures, fields and variants, and in associated types.
-fn visible(tokens: &[TokenTree], found: &mut Vec<String>) {
+/// Collects public signatures, fields and variants, and associated types.
+fn visible(tokens: &[TokenTree], found: &mut Vec<Vec<TokenTree>>) {
     let mut index = 0;
     while let Some(token) = tokens.get(index) {
         let is_public = is_ident(token, "pub")
@@ -104,7 +154,7 @@ fn visible(tokens: &[TokenTree], found: &mut Vec<String>) {
                 .unwrap_or(item.len());
             let end = end + usize::from(is_enum);
             if !is_struct {
-                names(&item[..end.min(item.len())], found);
+                found.push(item[..end.min(item.len())].to_vec());
             }
         }
         if let TokenTree::Group(group) = token {

@@ -210,7 +210,8 @@ fn flags_change_the_only_upstream_and_resource_of_the_file() {
     )
     .unwrap();
     assert_eq!(config.upstreams.len(), 1);
-    assert_eq!(config.resources[0].backend.as_ref().unwrap().port(), Some(2));
+    let backend = config.resources[0].backend.as_ref();
+    assert_eq!(backend.unwrap().port(), Some(2));
     assert_eq!(config.resources[0].path, "/mcp");
 }
 

@@ -120,7 +120,7 @@ async fn what_the_program_does_itself_is_warned_about() {
         .await
         .unwrap();
     let keys: Vec<_> = oauth.warnings().iter().map(|it| it.key.as_str()).collect();
-    assert_eq!(keys, ["listen", "admin", "shutdown.delay", "log"]);
+    assert_eq!(keys, ["listen", "admin", "log", "shutdown.delay"]);
 }
 
 #[tokio::test]

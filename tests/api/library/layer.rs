@@ -136,7 +136,7 @@ async fn embedded_route_knows_the_person_and_sees_no_credential() {
          true\n\
          None\n\
          /hello?a=1\n\
-         accept content-length host traceparent x-own x-request-id"
+         accept accept-encoding host traceparent user-agent x-own x-request-id"
     );
     // What is for one person is not kept for others.
     assert_eq!(answer.header("cache-control"), "no-store");

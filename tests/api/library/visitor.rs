@@ -115,8 +115,8 @@ impl Visitor {
         // The provider's page has one button for each person.
         let provider = allowed.location();
         let person = encoded(&[("user", person)]);
-        let mut cookies = BTreeMap::new();
-        let signed_in = self.browse(&provider, &mut cookies, Some(person));
+        let mut elsewhere = BTreeMap::new();
+        let signed_in = self.browse(&provider, &mut elsewhere, Some(person));
         let callback = signed_in.await.location();
         let sent = self.browse(&callback, &mut cookies, None).await.location();
         let code = sent.query_pairs().find(|(name, _)| name == "code");

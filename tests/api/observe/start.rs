@@ -147,18 +147,21 @@ async fn missing_and_unfit_files_are_refused_as_configuration() {
     );
     let output = refused(&home, &[], &[]).await;
     assert_refused(&output, address, "a key that is none", &["bad.json"]);
-    let tls = "[tls]\ncertificate = \"no.crt\"\nkey = \"no.key\"\n";
+    let tls = "[tls]\ncertificate = \"bad.crt\"\nkey = \"bad.key\"\n";
+    write_private(&home.path().join("bad.crt"), "no certificate");
+    write_private(&home.path().join("bad.key"), "no key");
     write_private(&file, &format!("{public}{tls}"));
     let output = refused(&home, &[], &[]).await;
     let both = [
         "mcp-oauth.toml:4",
         "bad.json",
         "mcp-oauth.toml:16",
-        "no.crt",
+        "bad.crt",
     ];
     assert_refused(&output, address, "neither key nor certificate", &both);
     std::fs::remove_dir_all(home.path().join("keys")).unwrap();
 
+    let tls = "[tls]\ncertificate = \"no.crt\"\nkey = \"no.key\"\n";
     write_private(&file, &format!("{}{tls}", configuration(address)));
     let output = refused(&home, &[], &[]).await;
     assert_refused(&output, address, "no certificate", &["no.crt"]);

@@ -12,6 +12,7 @@ mod api {
     mod consent;
     mod demo;
     mod doctor;
+    mod docs;
     mod documents;
     mod foreign;
     mod gateway;

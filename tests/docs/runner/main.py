@@ -104,6 +104,8 @@ class Reader:
 
     def command(self, block: Block) -> None:
         if "keeps running" in block.marks:
+            if block.marks["keeps running"] == "alone":
+                self.shell.close()
             self.shell.keep(block)
         else:
             self.shell.run(block)

@@ -31,7 +31,7 @@ class Shell:
 
     def __init__(self, folder: Path, env: dict[str, str]):
         self.folder, self.env = folder, env
-        self.running: list[tuple[Block, subprocess.Popen[bytes], Path]] = []
+        self.running: list[subprocess.Popen[bytes]] = []
         self.log: Path | None = None
 
     def run(self, block: Block) -> None:
@@ -52,7 +52,7 @@ class Shell:
         self.log = self.folder / f".block-{block.line}"
         with self.log.open("wb") as log:
             process = self.start(block.text, log)
-        self.running.append((block, process, self.log))
+        self.running.append(process)
         begun, size, since = time.monotonic(), 0, time.monotonic()
         while size == 0 or time.monotonic() - since < SETTLED:
             if process.poll() is not None:
@@ -86,8 +86,8 @@ class Shell:
             raise Wrong(f"{block.place}: the output is another:\n{output}")
 
     def close(self) -> None:
-        for _, process, _ in self.running:
-            end(process)
+        while self.running:
+            end(self.running.pop())
 
 
 def pattern(text: str) -> re.Pattern[str]:

@@ -1,9 +1,9 @@
-//! The reference pages in `docs/reference`: what comes from the code is current, and the table of
-//! endpoints is true.
+//! The pages in `docs`: what comes from the code is current, and the table of endpoints is true.
 //!
 //! A generated part stands between `<!-- generated: NAME -->` and `<!-- /generated -->`. Where one
 //! differs the test fails and writes nothing; `UPDATE_DOCS=1 cargo test --test api docs::` writes.
 
+mod clients;
 mod complaints;
 mod endpoints;
 mod errors;
@@ -22,12 +22,13 @@ struct Part {
 }
 
 const PARTS: &[Part] = &[
-    part("configuration", "configuration", config::reference),
-    part("cli", "commands", commands),
-    part("errors", "codes", errors::codes),
-    part("errors", "causes", errors::causes),
-    part("errors", "gateway", errors::gateway),
-    part("errors", "complaints", complaints::table),
+    part("how-to/clients", "clients", clients::table),
+    part("reference/cli", "commands", commands),
+    part("reference/configuration", "configuration", config::reference),
+    part("reference/errors", "causes", errors::causes),
+    part("reference/errors", "codes", errors::codes),
+    part("reference/errors", "complaints", complaints::table),
+    part("reference/errors", "gateway", errors::gateway),
 ];
 
 const fn part(page: &'static str, name: &'static str, make: fn() -> String) -> Part {
@@ -44,7 +45,7 @@ fn at(path: &str) -> PathBuf {
 }
 
 fn page(name: &str) -> String {
-    format!("docs/reference/{name}.md")
+    format!("docs/{name}.md")
 }
 
 /// The page with the part put in.
@@ -88,12 +89,17 @@ fn every_generated_part_is_made_by_something() {
         .map(|part| (page(part.page), part.name.to_owned()))
         .collect();
     let mut marked = BTreeSet::new();
-    for entry in std::fs::read_dir(at("docs/reference")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        let path = format!("docs/reference/{name}");
-        for rest in read(&path).split("<!-- generated: ").skip(1) {
-            let name = rest.split(" -->").next().unwrap();
-            marked.insert((path.clone(), name.to_owned()));
+    for folder in ["docs", "docs/how-to", "docs/reference"] {
+        for entry in std::fs::read_dir(at(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let path = format!("{folder}/{name}");
+            if !at(&path).is_file() {
+                continue;
+            }
+            for rest in read(&path).split("<!-- generated: ").skip(1) {
+                let name = rest.split(" -->").next().unwrap();
+                marked.insert((path.clone(), name.to_owned()));
+            }
         }
     }
     assert_eq!(marked, made);

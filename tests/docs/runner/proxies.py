@@ -23,6 +23,7 @@ PAUSE = 0.3
 TOKEN = "a" * 12_000
 
 
+
 class Backend(BaseHTTPRequestHandler):
     """Answers every POST with events that come one by one."""
 
@@ -53,7 +54,7 @@ def nginx(block: Block, folder: Path, certificate: tuple[Path, Path]) -> list[st
         f"  {name}_temp_path {folder}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     (folder / "nginx.conf").write_text(
-        f"daemon off;\nworker_processes 1;\npid {folder}/nginx.pid;\nerror_log stderr;\n"
+        f"daemon off;\nuser root;\nworker_processes 1;\npid {folder}/nginx.pid;\nerror_log stderr;\n"
         f"events {{}}\nhttp {{\n  access_log off;\n{temporary}  include {folder}/site.conf;\n}}\n"
     )
     return ["nginx", "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]

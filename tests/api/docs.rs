@@ -7,6 +7,7 @@ mod clients;
 mod complaints;
 mod endpoints;
 mod errors;
+mod metrics;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -10,14 +10,14 @@ import sys
 INSIDE = "MCP_OAUTH_DOCS_ALONE"
 
 
-def enter() -> None:
+def enter(arguments: list[str]) -> None:
     """Starts this program again in a network namespace, where the system allows it."""
     if os.environ.pop(INSIDE, None):
         raise_loopback()
         return
     unshare = ["unshare", "--map-root-user", "--net"]
     if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode == 0:
-        os.execvpe(unshare[0], [*unshare, sys.executable, *sys.argv], os.environ | {INSIDE: "1"})
+        os.execvpe(unshare[0], [*unshare, sys.executable, sys.argv[0], *arguments], os.environ | {INSIDE: "1"})
     print("no network of its own here: the ports in the documentation must be free")
 
 

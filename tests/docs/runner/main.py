@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("documents", nargs="*", type=Path, help="[default: README.md and docs/]")
     args = parser.parse_args(arguments)
     binary = (args.binary or build()).resolve()
-    alone.enter()
+    alone.enter(["--binary", str(binary), *map(str, args.documents)])
     documents = args.documents or [TOP / "README.md", *sorted((TOP / "docs").rglob("*.md"))]
     counts: Counter[str] = Counter()
     wrong: list[str] = []

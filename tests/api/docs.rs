@@ -25,7 +25,11 @@ struct Part {
 const PARTS: &[Part] = &[
     part("how-to/clients", "clients", clients::table),
     part("reference/cli", "commands", commands),
-    part("reference/configuration", "configuration", config::reference),
+    part(
+        "reference/configuration",
+        "configuration",
+        config::reference,
+    ),
     part("reference/errors", "causes", errors::causes),
     part("reference/errors", "codes", errors::codes),
     part("reference/errors", "complaints", complaints::table),

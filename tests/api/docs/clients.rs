@@ -14,8 +14,9 @@ pub(super) fn table() -> String {
         .filter(|name| name.ends_with(".json"))
         .collect();
     files.sort();
-    let mut out =
-        String::from("| client | known by | answered at, for example | seen |\n|---|---|---|---|\n");
+    let mut out = String::from(
+        "| client | known by | answered at, for example | seen |\n|---|---|---|---|\n",
+    );
     for file in files {
         let fixture: Value =
             serde_json::from_str(&read(&format!("tests/api/clients/{file}"))).unwrap();
@@ -41,10 +42,7 @@ fn known_by(ways: &[Value]) -> String {
     let found = words
         .iter()
         .filter(|(member, _)| ways.iter().any(|way| way.get(member).is_some()));
-    found
-        .map(|(_, word)| *word)
-        .collect::<Vec<_>>()
-        .join(", ")
+    found.map(|(_, word)| *word).collect::<Vec<_>>().join(", ")
 }
 
 fn redirects(ways: &[Value]) -> String {

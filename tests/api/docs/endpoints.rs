@@ -12,7 +12,10 @@ const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 fn rows() -> Vec<(String, Vec<String>)> {
     let page = read("docs/reference/endpoints.md");
     let table = page.split("\n|---").nth(1).unwrap();
-    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    let rows = table
+        .lines()
+        .skip(1)
+        .take_while(|line| line.starts_with('|'));
     rows.map(|row| {
         let cells: Vec<_> = row.split('|').map(str::trim).collect();
         let methods = cells[2].split(", ").map(str::to_owned).collect();

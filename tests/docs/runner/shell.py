@@ -10,7 +10,7 @@ from pathlib import Path
 from .blocks import Block, Wrong
 
 SECONDS = 60
-SETTLED = 0.7
+SETTLED = 1.5
 
 
 def environment(binary: Path, home: Path) -> dict[str, str]:
@@ -81,24 +81,33 @@ class Shell:
         """Compares a block of output with what the last command said; `…` stands for anything."""
         if self.log is None:
             raise Wrong(f"{block.place}: the output of which command?")
-        output = "".join(line.rstrip() + "\n" for line in self.output().strip("\n").splitlines())
-        if not pattern(block.text).fullmatch(output):
-            raise Wrong(f"{block.place}: the output is another:\n{output}")
+        expected = pattern(block.text)
+        # What keeps running may have more to say.
+        until = time.monotonic() + (20 if self.running else 0)
+        while not expected.fullmatch(lines(self.output())):
+            if time.monotonic() > until:
+                raise Wrong(f"{block.place}: the output is another:\n{self.output()}")
+            time.sleep(0.1)
 
     def close(self) -> None:
         while self.running:
             end(self.running.pop())
 
 
+def lines(text: str) -> str:
+    """The text without blanks at the ends of its lines, and without empty lines around it."""
+    return "".join(line.rstrip() + "\n" for line in text.strip("\n").splitlines())
+
+
 def pattern(text: str) -> re.Pattern[str]:
     """`…` within a line is anything there; alone on a line, any lines."""
-    lines = []
-    for line in text.strip("\n").splitlines():
+    parts = []
+    for line in lines(text).splitlines():
         if line.strip() == "…":
-            lines.append(r"(?:.*\n)*?")
+            parts.append(r"(?:.*\n)*?")
         else:
-            lines.append(re.escape(line.rstrip()).replace("…", ".*?") + r"\n")
-    return re.compile("".join(lines))
+            parts.append(re.escape(line).replace("…", ".*?") + r"\n")
+    return re.compile("".join(parts))
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

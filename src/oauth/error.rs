@@ -272,10 +272,11 @@ pub enum Reason {
 
 impl Reason {
     /// One of each, for the reference in the documentation; a test compares it with the `enum`.
+    #[expect(clippy::too_many_lines, reason = "one list, a line for each cause")]
     pub fn one_of_each() -> Vec<Self> {
         let open = OpenError::Expired;
         let text = String::new;
-        let mut reasons = vec![
+        vec![
             Self::NotAForm,
             Self::Repeated(""),
             Self::Missing(""),
@@ -312,8 +313,6 @@ impl Reason {
             Self::ResourceGone,
             Self::NotAllowed,
             Self::Revoked,
-        ];
-        reasons.extend([
             Self::RefreshReplayed,
             Self::RefreshOvertaken,
             Self::RefreshForked,
@@ -333,14 +332,10 @@ impl Reason {
             Self::LeaseBusy,
             Self::TooManyRequests,
             Self::Internal(text()),
-        ]);
-        let challenges = [
-            InvalidChallenge::Missing,
-            InvalidChallenge::Method,
-            InvalidChallenge::Form,
-        ];
-        reasons.extend(challenges.map(Self::Challenge));
-        reasons
+            Self::Challenge(InvalidChallenge::Missing),
+            Self::Challenge(InvalidChallenge::Method),
+            Self::Challenge(InvalidChallenge::Form),
+        ]
     }
 
     /// The code for the wire. Trouble on our side is never a code that makes clients throw their

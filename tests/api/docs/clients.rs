@@ -4,22 +4,21 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::{at, cell, read};
+use super::{at, cell};
 
 /// Each client: how it makes itself known, where it is answered, and what is odd about it.
 pub(super) fn table() -> String {
     let mut files: Vec<_> = std::fs::read_dir(at("tests/api/clients"))
         .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.ends_with(".json"))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|it| it == "json"))
         .collect();
     files.sort();
     let mut out = String::from(
         "| client | known by | answered at, for example | seen |\n|---|---|---|---|\n",
     );
     for file in files {
-        let fixture: Value =
-            serde_json::from_str(&read(&format!("tests/api/clients/{file}"))).unwrap();
+        let fixture: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
         let ways = fixture["ways"].as_array().unwrap();
         let _ = writeln!(
             out,

@@ -13,6 +13,7 @@ mod api {
     mod demo;
     mod deployments;
     mod doctor;
+    mod docs;
     mod documents;
     mod foreign;
     mod gateway;

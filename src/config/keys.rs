@@ -1,8 +1,8 @@
 //! The reference of every key: its type, its default, what it is for.
 //!
 //! One table. Defaults come from here, and so do the names of environment variables, the JSON
-//! schema, `config show` and the table in `docs/configuration.md`; a test compares it with the
-//! structs of `raw.rs`, so that no key can be known to one and not to the other.
+//! schema, `config show` and the table in `docs/reference/configuration.md`; a test compares it
+//! with the structs of `raw.rs`, so that no key can be known to one and not to the other.
 
 use super::tree::{KeyPath, Node, Origin};
 

@@ -48,6 +48,34 @@ pub(crate) enum Denied {
     Stopping,
 }
 
+/// Every answer of the gateway's own: the status, `error` and `error_description`, for the
+/// reference in the documentation. The bearer check's are those of [`Refusal`].
+pub fn own_answers() -> impl Iterator<Item = (StatusCode, &'static str, &'static str)> {
+    let every = [
+        Denied::OddPath,
+        Denied::NoResource,
+        Denied::Origin,
+        Denied::Method,
+        Denied::Bearer(Refusal::NoToken, None),
+        Denied::Bearer(Refusal::Repeated, None),
+        Denied::Bearer(Refusal::Malformed, None),
+        Denied::Bearer(Refusal::Scope, None),
+        Denied::Session,
+        Denied::TooLarge,
+        Denied::UploadStalled,
+        Denied::Unreachable,
+        Denied::ConnectTimeout,
+        Denied::Silent,
+        Denied::Broken,
+        Denied::BackendRefused,
+        Denied::Stopping,
+    ];
+    every.into_iter().map(|denied| {
+        let (error, description) = denied.words();
+        (denied.status(), error, description)
+    })
+}
+
 impl Denied {
     /// A word for logs and metrics.
     pub(crate) const fn as_str(&self) -> &'static str {

@@ -64,7 +64,7 @@ use crate::seal::Keys;
 use crate::time::Clock;
 use crate::workers::PerWorker;
 
-pub use self::answer::is_own;
+pub use self::answer::{is_own, own_answers};
 pub use self::backend::BackendError;
 pub use self::layer::{BearerLayer, BearerService};
 pub use self::warrant::{Patience, Stopping};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::oauth::pkce::InvalidChallenge;
 use crate::seal::OpenError;
 
 /// The registered error codes that we use.
@@ -13,8 +14,6 @@ pub enum ErrorCode {
     InvalidClient,
     /// RFC 6749 §5.2: the code or refresh token is no good. Clients drop their tokens.
     InvalidGrant,
-    /// RFC 6749 §5.2: this client may not do that.
-    UnauthorizedClient,
     /// RFC 6749 §5.2: not a grant type of ours.
     UnsupportedGrantType,
     /// RFC 6749 §4.1.2.1: not a response type of ours.
@@ -37,18 +36,33 @@ pub enum ErrorCode {
     InvalidToken,
     /// RFC 6750 §3.1: the access token is good for less than this.
     InsufficientScope,
-    /// RFC 7009 §2.2.1: the server cannot revoke this kind of token.
-    UnsupportedTokenType,
 }
 
 impl ErrorCode {
+    /// Every code, for the reference in the documentation; a test compares it with the `enum`.
+    pub const ALL: [Self; 14] = [
+        Self::InvalidRequest,
+        Self::InvalidClient,
+        Self::InvalidGrant,
+        Self::UnsupportedGrantType,
+        Self::UnsupportedResponseType,
+        Self::InvalidScope,
+        Self::InvalidTarget,
+        Self::AccessDenied,
+        Self::ServerError,
+        Self::TemporarilyUnavailable,
+        Self::InvalidRedirectUri,
+        Self::InvalidClientMetadata,
+        Self::InvalidToken,
+        Self::InsufficientScope,
+    ];
+
     /// The code on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidClient => "invalid_client",
             Self::InvalidGrant => "invalid_grant",
-            Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::InvalidScope => "invalid_scope",
@@ -60,7 +74,6 @@ impl ErrorCode {
             Self::InvalidClientMetadata => "invalid_client_metadata",
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
-            Self::UnsupportedTokenType => "unsupported_token_type",
         }
     }
 
@@ -104,7 +117,7 @@ pub enum Reason {
     TooLong,
     /// PKCE.
     #[error(transparent)]
-    Challenge(#[from] crate::oauth::pkce::InvalidChallenge),
+    Challenge(#[from] InvalidChallenge),
     /// Anything but `code`.
     #[error("response_type is not code")]
     ResponseType,
@@ -258,6 +271,73 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// One of each, for the reference in the documentation; a test compares it with the `enum`.
+    #[expect(clippy::too_many_lines, reason = "one list, a line for each cause")]
+    pub fn one_of_each() -> Vec<Self> {
+        let open = OpenError::Expired;
+        let text = String::new;
+        vec![
+            Self::NotAForm,
+            Self::Repeated(""),
+            Self::Missing(""),
+            Self::Malformed(""),
+            Self::TooLong,
+            Self::ResponseType,
+            Self::ResponseMode,
+            Self::RedirectNotRegistered,
+            Self::UnknownResource,
+            Self::OtherResource,
+            Self::ScopeGrammar,
+            Self::ScopeExceedsGrant,
+            Self::UnknownClient(open),
+            Self::DocumentsOff,
+            Self::DocumentUrl(text()),
+            Self::Document(text()),
+            Self::RegistrationEnded,
+            Self::SeveralMechanisms,
+            Self::NotAuthenticated,
+            Self::WrongSecret,
+            Self::Assertion(text()),
+            Self::GrantType,
+            Self::Code(open),
+            Self::RefreshToken(open),
+            Self::OtherClient,
+            Self::OtherRedirect,
+            Self::Verifier,
+            Self::CodeBusy,
+            Self::CodeReplayed,
+            Self::UpstreamRefused(text()),
+            Self::UpstreamUnacceptable(text()),
+            Self::OtherPerson,
+            Self::OtherUpstream,
+            Self::ResourceGone,
+            Self::NotAllowed,
+            Self::Revoked,
+            Self::RefreshReplayed,
+            Self::RefreshOvertaken,
+            Self::RefreshForked,
+            Self::RepeatedTooOften,
+            Self::RepeatedOtherwise,
+            Self::Denied,
+            Self::OtherBrowser,
+            Self::CrossSite,
+            Self::ConsentForm(open),
+            Self::NoLogin,
+            Self::Login(open),
+            Self::CallbackIssuer,
+            Self::EmptyCallback,
+            Self::UpstreamError(""),
+            Self::Store(text()),
+            Self::UpstreamUnavailable(text()),
+            Self::LeaseBusy,
+            Self::TooManyRequests,
+            Self::Internal(text()),
+            Self::Challenge(InvalidChallenge::Missing),
+            Self::Challenge(InvalidChallenge::Method),
+            Self::Challenge(InvalidChallenge::Form),
+        ]
+    }
+
     /// The code for the wire. Trouble on our side is never a code that makes clients throw their
     /// credentials away.
     pub const fn code(&self) -> ErrorCode {
@@ -418,7 +498,7 @@ mod tests {
         let samples = [
             Reason::NotAForm,
             Reason::Missing("code"),
-            Reason::Challenge(crate::oauth::pkce::InvalidChallenge::Missing),
+            Reason::Challenge(InvalidChallenge::Missing),
             Reason::UnknownClient(OpenError::Expired),
             Reason::UpstreamRefused("\"\\\n".into()),
             Reason::NotAllowed,

@@ -1,0 +1,1 @@
+"""Reads the Markdown, and runs the blocks in it."""

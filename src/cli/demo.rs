@@ -28,6 +28,10 @@ pub struct DemoArgs {
     #[arg(long, conflicts_with = "only")]
     selfcheck: bool,
 
+    /// Check the demo behind this MCP URL instead of one of its own
+    #[arg(long, value_name = "URL", requires = "selfcheck")]
+    url: Option<String>,
+
     #[command(flatten)]
     several: Several,
 }
@@ -48,7 +52,12 @@ struct Several {
     issuer: Option<String>,
 
     /// Origin of the servers, where people come back from the identity provider
-    #[arg(long, value_name = "URL", requires = "only", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long,
+        value_name = "URL",
+        requires = "only",
+        default_value = "http://127.0.0.1:8080"
+    )]
     public_url: String,
 }
 
@@ -88,6 +97,9 @@ pub fn run(args: &DemoArgs, terminal: &mut Terminal<'_>) -> Result<(), Failure> 
         let several = &args.several;
         return runtime.block_on(part(only, directory, listen, several, out));
     }
+    if let Some(mcp_url) = &args.url {
+        return verdict(runtime.block_on(selfcheck::run(mcp_url, out, paint))?);
+    }
     if args.selfcheck {
         runtime.block_on(check(args.listen.unwrap_or(ANY_PORT), out, paint))
     } else {
@@ -121,7 +133,11 @@ async fn check(listen: SocketAddr, out: &mut dyn Write, paint: Paint) -> Result<
     let serving = tokio::spawn(demo.serve(std::future::pending()));
     let passed = selfcheck::run(&mcp_url, out, paint).await;
     serving.abort();
-    if passed? {
+    verdict(passed?)
+}
+
+fn verdict(passed: bool) -> Result<(), Failure> {
+    if passed {
         Ok(())
     } else {
         Err(Failure::Failed(Box::new(CheckFailed)))

@@ -98,7 +98,7 @@ pub fn run(args: &DemoArgs, terminal: &mut Terminal<'_>) -> Result<(), Failure> 
         return runtime.block_on(part(only, directory, listen, several, out));
     }
     if let Some(mcp_url) = &args.url {
-        return verdict(runtime.block_on(selfcheck::run(mcp_url, out, paint))?);
+        return verdict(runtime.block_on(selfcheck::run_elsewhere(mcp_url, out, paint))?);
     }
     if args.selfcheck {
         runtime.block_on(check(args.listen.unwrap_or(ANY_PORT), out, paint))

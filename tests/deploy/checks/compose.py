@@ -37,7 +37,7 @@ class Project:
         build = next(it["build"] for it in self.services.values() if it["image"] == OURS)
         context = self.folder / build["context"]
         self.image = Image(context / build["dockerfile"], binary)
-        self.containers = {}
+        self.containers, self._passing = {}, set()
 
     async def up(self):
         self._make_volumes()
@@ -56,6 +56,7 @@ class Project:
             if other == name
         }
         if "service_completed_successfully" in awaited:
+            self._passing.add(name)
             if await asyncio.wait_for(container.child.process.wait(), 20) != 0:
                 container.complain("failed")
 
@@ -92,6 +93,9 @@ class Project:
     async def until_published(self, seconds=30):
         ends = time.monotonic() + seconds
         while not all([await answers("127.0.0.1", port) for port in self.published()]):
+            for name, container in self.containers.items():
+                if name not in self._passing and not container.child.alive:
+                    container.complain("ended")
             if time.monotonic() > ends:
                 raise Failed(f"nobody listens on {self.published()}")
             await asyncio.sleep(0.1)

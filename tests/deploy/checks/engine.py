@@ -11,6 +11,9 @@ from pathlib import Path
 
 from harness.processes import Failed
 
+# What engines give where an image says nothing.
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 
 @dataclass
 class Container:
@@ -42,7 +45,7 @@ class Container:
             lines.append(f"mount -t tmpfs -o {options or 'mode=1777'} tmpfs {root}{inside}")
         if root:
             lines.append(f"mount -o remount,bind,ro {root}")
-        pairs = [f"{name}={value}" for name, value in self.environment.items()]
+        pairs = [f"{name}={value}" for name, value in {"PATH": PATH, **self.environment}.items()]
         owner, group = self.user.split(":")
         words = [*self.tracer, "env", "-i", *pairs, "setpriv", "--no-new-privs", "chroot"]
         words += [f"--userspec=+{owner}:+{group}", f"--groups={','.join(self.groups)}"]

@@ -143,25 +143,19 @@ def make_keys(binary, home):
     return {file.name: file.read_text() for file in (home / "keys").iterdir()}
 
 
-async def kids(pod):
-    answer = await send("127.0.0.1", pod.port("admin"), "GET", "/metrics", (), b"")
-    return set(re.findall(r'mcp_oauth_key_age_seconds\{kid="([0-9a-f]+)"', answer.body.decode()))
-
-
 async def key_comes(pod, gateway, binary, home):
     """A Secret changes: the running pod has the new key, without a restart."""
-    before = await kids(pod)
-    run([binary, "keys", "--directory", home / "keys", "rotate"], "keys rotate")
-    files = {file.name: file.read_text() for file in (home / "keys").iterdir()}
-    pod.volumes["keys"].write(files)
+    said = run([binary, "keys", "--directory", home / "keys", "rotate"], "keys rotate")
+    kid = re.search(r"added key (\w+)", said)[1]
+    pod.volumes["keys"].write({file.name: file.read_text() for file in (home / "keys").iterdir()})
     began = time.monotonic()
 
-    async def has_more():
-        return len(await kids(pod)) > len(before)
+    async def has_it():
+        return f"Kid({kid})" in gateway.child.log.read_text()
 
-    await until(has_more, LOOK + 3, gateway, "does not read the key that came")
-    if len(before) != 1:
-        raise Failed(f"kubernetes: {len(before)} keys before the rotation")
+    await until(has_it, LOOK + 3, gateway, "does not read the key that came")
+    if "can read" in gateway.child.log.read_text():
+        gateway.complain("takes the files of a volume for exposed")
     say(f"kubernetes: a key that came by the swap of a link is read {time.monotonic() - began:.1f} s later")
 
 

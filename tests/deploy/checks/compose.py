@@ -20,12 +20,16 @@ OURS = "mcp-oauth"
 
 
 def read(file):
+    return valid(file.read_text(), file.name)
+
+
+def valid(text, name):
     """The file with its aliases resolved, accepted by a parser of the compose specification."""
-    document = yaml.safe_load(file.read_text())
+    document = yaml.safe_load(text)
     try:
         PyCompose.from_json(json.dumps(document))
     except ValueError as error:
-        raise Failed(f"{file.name}: {error}") from error
+        raise Failed(f"{name}: {error}") from error
     return document
 
 

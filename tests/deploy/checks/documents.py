@@ -22,6 +22,7 @@ KUBERNETES = "1.37"
 
 def check(deploy, project, binary):
     lint(deploy)
+    readers_are_strict(deploy)
     manifests = read_manifests(deploy / "kubernetes")
     say(f"kubernetes: {len(manifests)} manifests are valid for {KUBERNETES}, strictly")
     agree(manifests, deploy)
@@ -47,16 +48,39 @@ def lint(deploy):
     say(f"lint: {len(files)} YAML files and the Containerfile")
 
 
+def readers_are_strict(deploy):
+    """One misspelled word in a file of ours is refused, or their silence would prove nothing."""
+    gateway = (deploy / "kubernetes" / "gateway.yaml").read_text()
+    misspelt = gateway.replace("readinessProbe:", "readynessProbe:")
+    if misspelt == gateway or not is_refused(lambda: valid_manifests(misspelt, "a misspelt manifest")):
+        raise Failed("kubernetes: the schemas let a misspelt word pass")
+    services = (deploy / "compose.yaml").read_text()
+    misspelt = services.replace("stop_grace_period:", "stop_grace_periods:")
+    if misspelt == services or not is_refused(lambda: compose.valid(misspelt, "a misspelt file")):
+        raise Failed("compose: the parser lets a misspelt word pass")
+
+
+def is_refused(read):
+    try:
+        read()
+    except Failed:
+        return True
+    return False
+
+
 def read_manifests(folder):
-    found = []
-    for file in sorted(folder.glob("*.yaml")):
-        for manifest in yaml.safe_load_all(file.read_text()):
-            try:
-                kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
-            except (kubernetes_validate.ValidationError, kubernetes_validate.SchemaNotFoundError) as error:
-                raise Failed(f"{file.name}: {error}") from error
-            found.append(manifest)
-    return found
+    files = sorted(folder.glob("*.yaml"))
+    return [it for file in files for it in valid_manifests(file.read_text(), file.name)]
+
+
+def valid_manifests(text, name):
+    manifests = list(yaml.safe_load_all(text))
+    for manifest in manifests:
+        try:
+            kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+        except (kubernetes_validate.ValidationError, kubernetes_validate.SchemaNotFoundError) as error:
+            raise Failed(f"{name}: {error}") from error
+    return manifests
 
 
 def of_kind(manifests, kind):

@@ -109,7 +109,7 @@ async def drained(project, seconds):
         raise Failed(f"a replica took {longest:.1f} s to stop, more than {limit:.1f} s")
     judge_balance(project)
     busy = ", ".join(f"{count} {step}" for step, count in crowd.requests.most_common())
-    say(f"drain: {rounds} replicas restarted, {total} requests, none failed ({busy})")
+    say(f"drain: {rounds} restarts under load, {total} requests, none failed ({busy})")
 
 
 def judge_balance(project):

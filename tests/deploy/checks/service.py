@@ -13,7 +13,7 @@ from .documents import run, stopping
 from .running import say
 
 # As `systemd-analyze security` counts: 0 is nothing at all, 10 is everything.
-EXPOSURE = 2.0
+EXPOSURE = 1.5
 
 
 async def check(folder, binary, home, processes):
@@ -63,8 +63,7 @@ def config(folder, unit, settings, home):
 
 
 async def calls(unit, home, processes):
-    """What the server asks of the kernel, from its start to its end, is in the unit's filter; but for
-    the limit on core dumps, which it does without."""
+    """What the server asks of the kernel, from its start to its end, is in the unit's filter."""
     log = home / "calls"
     words = ["strace", "-f", "-qq", "-o", log, "/usr/local/bin/mcp-oauth", "serve"]
     words += ["--public-url", "http://127.0.0.1:8080", "--backend", "http://127.0.0.1:3000/mcp"]

@@ -44,6 +44,8 @@ const RESET_STREAMS: usize = 20;
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// How often that is said.
 const SAY: Duration = Duration::from_secs(10);
+/// How long a connection that was just made has to say what it wants, when we stop.
+pub const FIRST_WORDS: Duration = Duration::from_millis(500);
 /// What the deadline leaves for last words: the end of an answer, the end of a stream.
 pub const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -56,8 +58,13 @@ pub async fn serve(
     stop: CancellationToken,
     deadline: CancellationToken,
 ) {
-    let builder = builder();
-    let graceful = GracefulShutdown::new();
+    let entrance = Entrance {
+        builder: builder(),
+        router,
+        tls,
+        graceful: GracefulShutdown::new(),
+        deadline,
+    };
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut trouble = Trouble::default();
     loop {
@@ -66,27 +73,7 @@ pub async fn serve(
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, peer, permit)) => {
-                // An answer that is ready must not wait for another packet.
-                let _ = stream.set_nodelay(true);
-                let stream = Stalled::new(stream, PATIENCE);
-                let service = TowerToHyperService::new(service(router.clone(), peer));
-                let (builder, tls) = (builder.clone(), tls.clone());
-                let (watcher, deadline) = (graceful.watcher(), deadline.clone());
-                let connection = async move {
-                    let stream = Connection::begin(tls.as_deref(), stream).await.ok()?;
-                    let connection = builder.serve_connection(TokioIo::new(stream), service);
-                    watcher.watch(connection.into_owned()).await.ok()
-                };
-                tokio::spawn(async move {
-                    let _permit = permit;
-                    tokio::select! {
-                        // What goes wrong on a connection is the peer's business.
-                        _ = connection => {}
-                        () = over(&deadline) => {}
-                    }
-                });
-            }
+            Ok((stream, peer, permit)) => entrance.admit(stream, peer, permit),
             Err(error) => {
                 if let Some(more) = trouble.note(Instant::now()) {
                     tracing::warn!(%error, more, "no connection was accepted");
@@ -95,11 +82,77 @@ pub async fn serve(
             }
         }
     }
-    drop(listener);
-    tokio::select! {
-        () = graceful.shutdown() => {}
-        () = over(&deadline) => {}
+    for (stream, peer) in waiting(listener) {
+        if let Ok(permit) = Arc::clone(&room).try_acquire_owned() {
+            entrance.admit(stream, peer, permit);
+        }
     }
+    entrance.close().await;
+}
+
+/// Where connections come in, and are seen off.
+struct Entrance {
+    builder: Builder<TokioExecutor>,
+    router: Router,
+    tls: Option<Arc<Tls>>,
+    graceful: GracefulShutdown,
+    deadline: CancellationToken,
+}
+
+impl Entrance {
+    /// Serves a connection in a task of its own.
+    fn admit(&self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+        // An answer that is ready must not wait for another packet.
+        let _ = stream.set_nodelay(true);
+        let stream = Stalled::new(stream, PATIENCE);
+        let service = TowerToHyperService::new(service(self.router.clone(), peer));
+        let (builder, tls) = (self.builder.clone(), self.tls.clone());
+        let (watcher, deadline) = (self.graceful.watcher(), self.deadline.clone());
+        let connection = async move {
+            let stream = Connection::begin(tls.as_deref(), stream).await.ok()?;
+            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            watcher.watch(connection.into_owned()).await.ok()
+        };
+        tokio::spawn(async move {
+            let _permit = permit;
+            tokio::select! {
+                // What goes wrong on a connection is the peer's business.
+                _ = connection => {}
+                () = over(&deadline) => {}
+            }
+        });
+    }
+
+    /// Lets connections finish.
+    async fn close(self) {
+        let deadline = self.deadline;
+        // A connection whose request has not been read yet would be closed like one that is idle, and
+        // a proxy that has sent a POST on it may not send it again.
+        if self.graceful.count() > 0 {
+            tokio::select! {
+                () = tokio::time::sleep(FIRST_WORDS) => {}
+                () = over(&deadline) => {}
+            }
+        }
+        tokio::select! {
+            () = self.graceful.shutdown() => {}
+            () = over(&deadline) => {}
+        }
+    }
+}
+
+/// Closes the listener, and gives back what the system has accepted in our name already: with the
+/// listener it would be reset.
+fn waiting(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    let mut found = Vec::new();
+    // Fails only where there is no runtime any more.
+    if let Ok(listener) = listener.into_std() {
+        while let Ok((stream, peer)) = listener.accept() {
+            let stream = stream.set_nonblocking(true).map(|()| stream);
+            found.extend(stream.and_then(TcpStream::from_std).map(|it| (it, peer)));
+        }
+    }
+    found
 }
 
 /// The deadline, and the time for last words after it: streams that are told to end then must still

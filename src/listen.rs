@@ -45,7 +45,7 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// How often that is said.
 const SAY: Duration = Duration::from_secs(10);
 /// How long a connection that was just made has to say what it wants, when we stop.
-pub const FIRST_WORDS: Duration = Duration::from_millis(500);
+const FIRST_WORDS: Duration = Duration::from_millis(500);
 /// What the deadline leaves for last words: the end of an answer, the end of a stream.
 pub const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -125,18 +125,17 @@ impl Entrance {
 
     /// Lets connections finish.
     async fn close(self) {
-        let deadline = self.deadline;
-        // A connection whose request has not been read yet would be closed like one that is idle, and
-        // a proxy that has sent a POST on it may not send it again.
-        if self.graceful.count() > 0 {
-            tokio::select! {
-                () = tokio::time::sleep(FIRST_WORDS) => {}
-                () = over(&deadline) => {}
+        let finish = async {
+            // A connection whose request has not been read yet would be closed like one that is
+            // idle, and a proxy that has sent a POST on it may not send it again.
+            if self.graceful.count() > 0 {
+                tokio::time::sleep(FIRST_WORDS).await;
             }
-        }
+            self.graceful.shutdown().await;
+        };
         tokio::select! {
-            () = self.graceful.shutdown() => {}
-            () = over(&deadline) => {}
+            () = finish => {}
+            () = over(&self.deadline) => {}
         }
     }
 }

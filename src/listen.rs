@@ -125,17 +125,20 @@ impl Entrance {
 
     /// Lets connections finish.
     async fn close(self) {
+        let Self {
+            graceful, deadline, ..
+        } = self;
         let finish = async {
             // A connection whose request has not been read yet would be closed like one that is
             // idle, and a proxy that has sent a POST on it may not send it again.
-            if self.graceful.count() > 0 {
+            if graceful.count() > 0 {
                 tokio::time::sleep(FIRST_WORDS).await;
             }
-            self.graceful.shutdown().await;
+            graceful.shutdown().await;
         };
         tokio::select! {
             () = finish => {}
-            () = over(&self.deadline) => {}
+            () = over(&deadline) => {}
         }
     }
 }

@@ -47,6 +47,8 @@ const RESET_STREAMS: usize = 20;
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// How often that is said.
 const SAY: Duration = Duration::from_secs(10);
+/// How long a connection that was just made has to say what it wants, when we stop.
+const FIRST_WORDS: Duration = Duration::from_millis(500);
 /// What the deadline leaves for last words: the end of an answer, the end of a stream.
 pub const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -71,8 +73,15 @@ pub async fn serve_on(
     stop: CancellationToken,
     deadline: CancellationToken,
 ) {
-    let builder = builder();
-    let graceful = GracefulShutdown::new();
+    let entrance = Entrance {
+        workers,
+        builder: builder(),
+        router,
+        tls,
+        graceful: GracefulShutdown::new(),
+        closing: CancellationToken::new(),
+        deadline,
+    };
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut trouble = Trouble::default();
     loop {
@@ -81,24 +90,7 @@ pub async fn serve_on(
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, peer, permit)) => {
-                let service = TowerToHyperService::new(service(router.clone(), peer));
-                let (builder, tls) = (builder.clone(), tls.clone());
-                let (watcher, stop) = (graceful.watcher(), stop.clone());
-                workers.spawn(async move {
-                    let _permit = permit;
-                    // What goes wrong on a connection is the peer's business.
-                    let Ok(stream) = TcpStream::from_std(stream) else {
-                        return;
-                    };
-                    let stream = Stalled::new(stream, PATIENCE);
-                    let begun = Connection::begin(tls.as_deref(), stream);
-                    if let Some(Ok(stream)) = stop.run_until_cancelled(begun).await {
-                        let served = builder.serve_connection(TokioIo::new(stream), service);
-                        let _ = watcher.watch(served.into_owned()).await;
-                    }
-                });
-            }
+            Ok((stream, peer, permit)) => entrance.admit(stream, peer, permit),
             Err(error) => {
                 if let Some(more) = trouble.note(Instant::now()) {
                     tracing::warn!(%error, more, "no connection was accepted");
@@ -107,11 +99,84 @@ pub async fn serve_on(
             }
         }
     }
-    drop(listener);
-    tokio::select! {
-        () = graceful.shutdown() => {}
-        () = over(&deadline) => {}
+    for (stream, peer) in waiting(listener) {
+        if let Ok(permit) = Arc::clone(&room).try_acquire_owned() {
+            entrance.admit(stream, peer, permit);
+        }
     }
+    entrance.close().await;
+}
+
+/// Where connections come in, and are seen off.
+struct Entrance<'a> {
+    workers: &'a Workers,
+    builder: Builder<Streams>,
+    router: Router,
+    tls: Option<Arc<Tls>>,
+    graceful: GracefulShutdown,
+    /// Whoever has not begun to speak by then is too late.
+    closing: CancellationToken,
+    deadline: CancellationToken,
+}
+
+impl Entrance<'_> {
+    /// Serves a connection in a task of its own.
+    fn admit(&self, stream: std::net::TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+        // An answer that is ready must not wait for another packet.
+        let _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(service(self.router.clone(), peer));
+        let (builder, tls) = (self.builder.clone(), self.tls.clone());
+        let (watcher, closing) = (self.graceful.watcher(), self.closing.clone());
+        self.workers.spawn(async move {
+            let _permit = permit;
+            // What goes wrong on a connection is the peer's business.
+            let Ok(stream) = TcpStream::from_std(stream) else {
+                return;
+            };
+            let stream = Stalled::new(stream, PATIENCE);
+            let begun = Connection::begin(tls.as_deref(), stream);
+            if let Some(Ok(stream)) = closing.run_until_cancelled(begun).await {
+                let served = builder.serve_connection(TokioIo::new(stream), service);
+                let _ = watcher.watch(served.into_owned()).await;
+            }
+        });
+    }
+
+    /// Lets connections finish.
+    async fn close(self) {
+        let Self {
+            graceful,
+            closing,
+            deadline,
+            ..
+        } = self;
+        let finish = async {
+            // A connection whose request has not been read yet would be closed like one that is
+            // idle, and a proxy that has sent a POST on it may not send it again.
+            if graceful.count() > 0 {
+                tokio::time::sleep(FIRST_WORDS).await;
+            }
+            closing.cancel();
+            graceful.shutdown().await;
+        };
+        tokio::select! {
+            () = finish => {}
+            () = over(&deadline) => {}
+        }
+    }
+}
+
+/// Closes the listener, and gives back what the system has accepted in our name already: with the
+/// listener it would be reset.
+fn waiting(listener: TcpListener) -> Vec<(std::net::TcpStream, SocketAddr)> {
+    let mut found = Vec::new();
+    // Fails only where there is no runtime any more.
+    if let Ok(listener) = listener.into_std() {
+        while let Ok((stream, peer)) = listener.accept() {
+            found.extend(stream.set_nonblocking(true).map(|()| (stream, peer)));
+        }
+    }
+    found
 }
 
 /// The deadline, and the time for last words after it: streams that are told to end then must still
@@ -150,8 +215,6 @@ async fn accept(
         .await
         .map_err(io::Error::other)?;
     let (stream, peer) = listener.accept().await?;
-    // An answer that is ready must not wait for another packet.
-    let _ = stream.set_nodelay(true);
     Ok((stream.into_std()?, peer, permit))
 }
 

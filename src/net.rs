@@ -42,7 +42,13 @@ pub enum ClientError {
     /// The further certificate authorities are not PEM certificates.
     #[error("the extra certificate authorities are not PEM certificates")]
     Certificates,
-    /// The TLS set-up failed, or the system's certificate authorities cannot be read.
+    /// The system has none to trust: an image without them, most likely.
+    #[error(
+        "this system has no certificate authorities: install `ca-certificates`, copy \
+         /etc/ssl/certs/ca-certificates.crt into the image, or name a file in SSL_CERT_FILE"
+    )]
+    NoAuthorities,
+    /// The TLS set-up failed.
     #[error("no HTTP client could be made: {0}")]
     Build(String),
 }
@@ -81,9 +87,13 @@ fn builder(
 }
 
 fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, ClientError> {
-    builder
-        .build()
-        .map_err(|error| ClientError::Build(failure::innermost(&error)))
+    builder.build().map_err(|error| {
+        if rustls_native_certs::load_native_certs().certs.is_empty() {
+            ClientError::NoAuthorities
+        } else {
+            ClientError::Build(failure::innermost(&error))
+        }
+    })
 }
 
 /// Runs an exchange within its time, and measures it.

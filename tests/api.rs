@@ -12,8 +12,8 @@ mod api {
     mod consent;
     mod demo;
     mod deployments;
-    mod doctor;
     mod docs;
+    mod doctor;
     mod documents;
     mod foreign;
     mod gateway;

@@ -53,8 +53,13 @@ impl fmt::Debug for Backend {
 impl Backend {
     /// Makes one with a fresh gateway key.
     pub fn new() -> Arc<Self> {
+        Self::with_gateway_key(random_secret(&mut entropy::rng()))
+    }
+
+    /// Makes one for a gateway that has this key.
+    pub fn with_gateway_key(gateway_key: Secret) -> Arc<Self> {
         Arc::new(Self {
-            gateway_key: random_secret(&mut entropy::rng()),
+            gateway_key,
             sessions: Mutex::default(),
         })
     }

@@ -88,12 +88,26 @@ impl IdentityProvider {
         redirect_uri: impl Into<String>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, NoKey> {
-        let mut rng = entropy::rng();
+        let client_secret = random_secret(&mut entropy::rng());
+        Self::with_secret(issuer, redirect_uri, client_secret, clock)
+    }
+
+    /// Makes a provider with a fresh key, whose client has this secret.
+    ///
+    /// # Errors
+    ///
+    /// [`NoKey`], for one draw in 2^32.
+    pub fn with_secret(
+        issuer: impl Into<String>,
+        redirect_uri: impl Into<String>,
+        client_secret: Secret,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, NoKey> {
         Ok(Arc::new(Self {
             issuer: issuer.into(),
             redirect_uri: redirect_uri.into(),
-            client_secret: random_secret(&mut rng),
-            key: SigningKey::generate(&mut rng).map_err(NoKey)?,
+            client_secret,
+            key: SigningKey::generate(&mut entropy::rng()).map_err(NoKey)?,
             sessions: Mutex::default(),
             clock,
         }))

@@ -8,6 +8,7 @@
 //!
 //! identity_provider   an OpenID provider             selfcheck    drives the flow without a browser
 //! backend             an MCP server, both eras       invitation   how to add it to a client
+//! parts               each of the two in a process of its own
 //! ```
 //!
 //! The server itself is the real one, with a configuration as an operator would write it. Refuses to listen anywhere but on this computer, since everybody can be
@@ -17,12 +18,14 @@ pub mod backend;
 pub mod identity_provider;
 mod invitation;
 mod paint;
+pub mod parts;
 mod provider;
 pub mod selfcheck;
 mod shelf;
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -34,7 +37,8 @@ use self::backend::{Backend, GATEWAY_KEY};
 use self::identity_provider::{CLIENT_ID, IdentityProvider, NoKey};
 use crate::config::{self, KeySource, Problems};
 use crate::entropy;
-use crate::seal::passing_keys;
+use crate::oauth::names::Secret;
+use crate::seal::{KeyError, passing_keys};
 use crate::server::{Server, StartError};
 use crate::time::Clock;
 
@@ -76,6 +80,21 @@ pub enum DemoError {
     /// The identity provider has no key.
     #[error(transparent)]
     NoKey(#[from] NoKey),
+    /// The root keys of a demo in several processes cannot be made.
+    #[error(transparent)]
+    Keys(KeyError),
+    /// What the processes of a demo have in common cannot be read or written.
+    #[error(
+        "cannot use {path}; make it with `mcp-oauth demo --only secrets`",
+        path = .path.display()
+    )]
+    Secret {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        cause: io::Error,
+    },
     /// The demo's own configuration was refused.
     #[error("the demo's configuration was refused\n{0}")]
     Configuration(Problems),

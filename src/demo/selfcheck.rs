@@ -19,6 +19,7 @@ mod report;
 mod thief;
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use url::Url;
 
@@ -27,6 +28,9 @@ use self::client::Client;
 use self::report::{Noted, Report, Stop};
 use super::Paint;
 
+/// How long replicas with a store may take to hear of a revocation, and some more.
+const HEARD: Duration = Duration::from_millis(2500);
+
 /// Checks the server at `mcp_url`, where Alice and Bob can sign in. One line for each step; returns
 /// whether all was as it should be.
 ///
@@ -34,17 +38,40 @@ use super::Paint;
 ///
 /// What could not be written to `out`, or a URL that is none.
 pub async fn run(mcp_url: &str, out: &mut dyn Write, paint: Paint) -> io::Result<bool> {
+    check(mcp_url, Duration::ZERO, out, paint).await
+}
+
+/// As [`run`], for a server that may be several replicas: what is revoked has ended a little later.
+///
+/// # Errors
+///
+/// As [`run`].
+pub async fn run_elsewhere(mcp_url: &str, out: &mut dyn Write, paint: Paint) -> io::Result<bool> {
+    check(mcp_url, HEARD, out, paint).await
+}
+
+async fn check(
+    mcp_url: &str,
+    heard: Duration,
+    out: &mut dyn Write,
+    paint: Paint,
+) -> io::Result<bool> {
     let url = Url::parse(mcp_url).map_err(io::Error::other)?;
     let agent = Agent::new().map_err(io::Error::other)?;
     let mut report = Report::new(out, paint);
-    match drive(&url, &agent, &mut report).await {
+    match drive(&url, heard, &agent, &mut report).await {
         Ok(()) | Err(Stop::Failed) => report.finish(),
         Err(Stop::Output(error)) => Err(error),
     }
 }
 
 /// The steps in their order. The next ones need what a [`Report::needed`] one finds out.
-async fn drive(mcp_url: &Url, agent: &Agent, report: &mut Report<'_>) -> Result<(), Stop> {
+async fn drive(
+    mcp_url: &Url,
+    heard: Duration,
+    agent: &Agent,
+    report: &mut Report<'_>,
+) -> Result<(), Stop> {
     let client = introduce(mcp_url, agent, report).await?;
     let (code, tokens) = sign_in(&client, report).await?;
 
@@ -69,7 +96,7 @@ async fn drive(mcp_url: &Url, agent: &Agent, report: &mut Report<'_>) -> Result<
         .checked("the same refresh token again", again)
         .await?;
 
-    let replayed = thief::code_replayed(&client);
+    let replayed = thief::code_replayed(&client, heard);
     report.checked("code replayed", replayed).await?;
     let tampered = thief::token_tampered_with(&client, &renewed);
     report.checked("token tampered with", tampered).await?;
@@ -79,7 +106,7 @@ async fn drive(mcp_url: &Url, agent: &Agent, report: &mut Report<'_>) -> Result<
         .await?;
 
     report.needed("revoke", client.revoked(&renewed)).await?;
-    let after = thief::used_after_revocation(&client, &renewed);
+    let after = thief::used_after_revocation(&client, &renewed, heard);
     report.checked("use after revoke", after).await
 }
 

@@ -247,7 +247,22 @@ fn is_key_file(path: &Path) -> bool {
 #[cfg(unix)]
 fn is_exposed(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
-    fs::metadata(path).is_ok_and(|it| it.permissions().mode() & 0o077 != 0)
+    fs::metadata(path).is_ok_and(|it| {
+        // Where somebody else owns the file, the group is how we read it: orchestrators mount so.
+        let closed = if is_ours(&it) { 0o077 } else { 0o037 };
+        it.permissions().mode() & closed != 0
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn is_ours(metadata: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    metadata.uid() == rustix::process::geteuid().as_raw()
+}
+
+#[cfg(all(unix, not(target_os = "linux")))]
+fn is_ours(_: &fs::Metadata) -> bool {
+    true
 }
 
 #[cfg(not(unix))]

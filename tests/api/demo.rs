@@ -8,6 +8,7 @@ use tower::ServiceExt as _;
 
 mod backend;
 mod identity_provider;
+mod parts;
 mod together;
 
 struct Answer {

@@ -1,5 +1,7 @@
 //! What a thief would try, and what must come of it.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 
 use super::client::{Client, Code, Tokens};
@@ -10,13 +12,14 @@ use super::report::{Mismatch, Noted, ensure};
 const INVALID_GRANT: &str = "invalid_grant";
 
 /// RFC 6749 §4.1.2: a code works once; a second use ends what the first one got. On a sign-in of its
-/// own, for the same reason.
-pub(super) async fn code_replayed(client: &Client) -> Result<Noted<()>, Mismatch> {
+/// own, for the same reason. Every replica has `heard` of it after that time.
+pub(super) async fn code_replayed(client: &Client, heard: Duration) -> Result<Noted<()>, Mismatch> {
     let code = client.signed_in("bob").await?;
     let tokens = client.redeemed(&code).await?.value;
     accepted(client, tokens.access.expose()).await?;
     let replay = client.redeem(&code).await?;
     replay.expect_error(StatusCode::BAD_REQUEST, INVALID_GRANT)?;
+    tokio::time::sleep(heard).await;
     refused(client, tokens.access.expose()).await?;
     let refresh = client.refresh(tokens.refresh.expose()).await?;
     refresh.expect_error(StatusCode::BAD_REQUEST, INVALID_GRANT)?;
@@ -69,7 +72,9 @@ pub(super) async fn tokens_misused(
 pub(super) async fn used_after_revocation(
     client: &Client,
     tokens: &Tokens,
+    heard: Duration,
 ) -> Result<Noted<()>, Mismatch> {
+    tokio::time::sleep(heard).await;
     refused(client, tokens.access.expose()).await?;
     let answer = client.refresh(tokens.refresh.expose()).await?;
     answer.expect_error(StatusCode::BAD_REQUEST, INVALID_GRANT)?;

@@ -130,6 +130,29 @@ async fn requests_that_never_end_keep_the_process_no_longer_than_the_last_words(
     drop(socket);
 }
 
+// F3
+#[tokio::test]
+async fn connections_that_were_made_before_the_stop_are_answered() {
+    let server = Listening::start(plain()).await;
+    // In this thread nobody else gets a turn: the system takes the connections, we have not yet.
+    let connect = || {
+        let socket = std::net::TcpStream::connect(server.address).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        TcpStream::from_std(socket).unwrap()
+    };
+    let sockets: Vec<TcpStream> = (0..32).map(|_| connect()).collect();
+    server.stop.cancel();
+    // Nobody is taken any more, as soon as the server had its turn.
+    while TcpStream::connect(server.address).await.is_ok() {}
+    let request = format!("{HEAD}Content-Length: 3\r\n\r\nabc");
+    for mut socket in sockets {
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let answer = rest(socket).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    server.serving.await.unwrap();
+}
+
 // F20
 #[tokio::test(start_paused = true)]
 async fn head_that_never_ends_is_cut_after_ten_seconds() {

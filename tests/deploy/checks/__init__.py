@@ -1,0 +1,1 @@
+"""What is in deploy/, checked without a container engine."""

@@ -94,7 +94,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mcp = StreamableHttpService::new(
         move || Ok(tools.clone()),
         Arc::new(LocalSessionManager::default()),
-        Default::default(),
+        StreamableHttpServerConfig::default(),
     );
     let app = Router::new()
         .route_service("/mcp", mcp)

@@ -37,7 +37,6 @@ use self::backend::{Backend, GATEWAY_KEY};
 use self::identity_provider::{CLIENT_ID, IdentityProvider, NoKey};
 use crate::config::{self, KeySource, Problems};
 use crate::entropy;
-use crate::oauth::names::Secret;
 use crate::seal::{KeyError, passing_keys};
 use crate::server::{Server, StartError};
 use crate::time::Clock;

@@ -198,7 +198,6 @@ pub const TOKEN_REFUSED: Figure = counter(
                 "invalid_request",
                 "invalid_client",
                 "invalid_grant",
-                "unauthorized_client",
                 "unsupported_grant_type",
                 "invalid_scope",
                 "invalid_target",

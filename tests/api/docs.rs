@@ -7,13 +7,12 @@ mod clients;
 mod complaints;
 mod endpoints;
 mod errors;
-mod metrics;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use mcp_oauth::{cli, config};
+use mcp_oauth::{audit, cli, config, figures};
 
 /// A part of a page, and what makes it.
 struct Part {
@@ -34,6 +33,8 @@ const PARTS: &[Part] = &[
     part("reference/errors", "codes", errors::codes),
     part("reference/errors", "complaints", complaints::table),
     part("reference/errors", "gateway", errors::gateway),
+    part("reference/audit", "events", audit::reference),
+    part("reference/metrics", "figures", figures::reference),
 ];
 
 const fn part(page: &'static str, name: &'static str, make: fn() -> String) -> Part {

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -16,7 +17,7 @@ def enter(arguments: list[str]) -> None:
         raise_loopback()
         return
     unshare = ["unshare", "--map-root-user", "--net"]
-    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode == 0:
+    if shutil.which("unshare") and subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode == 0:
         os.execvpe(unshare[0], [*unshare, sys.executable, sys.argv[0], *arguments], os.environ | {INSIDE: "1"})
     print("no network of its own here: the ports in the documentation must be free")
 

@@ -8,7 +8,7 @@ FENCE = re.compile(r"^(\s*)```(.*)$")
 MARK = re.compile(r"^\s*<!-- (.+?) -->\s*$")
 
 # What may stand above a block. A value is what follows the colon.
-MARKS = {"not run", "keeps running", "exit", "output", "file", "proxy", "ci", "config", "provider"}
+MARKS = {"not run", "keeps running", "exit", "output", "file", "proxy", "ci", "config", "provider", "library"}
 
 
 class Wrong(Exception):

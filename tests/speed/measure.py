@@ -98,10 +98,15 @@ def main():
     words.add_argument("--short", action="store_true", help=argparse.SUPPRESS)
     words.add_argument("--write", action="store_true", help=argparse.SUPPRESS)
     words.add_argument("--binary", metavar="PATH", help=argparse.SUPPRESS)
+    words.add_argument("--crowds", action="store_true", help=argparse.SUPPRESS)
     options = words.parse_args()
 
     async def body(processes, directory, _):
         server = await build(processes, directory, options.binary)
+        if options.crowds:
+            import crowds
+
+            return await crowds.run(options, processes, directory, server)
         places, token, idle = await started(processes, directory, server)
         load = Load(processes, directory, *((1, 1) if options.short else (3, 5)))
         results = await measure(load, places)

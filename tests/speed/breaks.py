@@ -173,22 +173,10 @@ async def silent_backend(stage):
     port, _ = await stage.faulty_backend()
     idle = f'idle_timeout = "{IDLE}s"'
     server = await stage.server("silent", f"127.0.0.1:{port}", idle)
-    for it in await listeners(server, SILENT, "?silent"):
-        it.close()
-    await asyncio.sleep(1)
+    # What the first round needs is kept for the next ones.
+    await silent_rounds(server, 1)
     descriptors, resident = server.descriptors(), server.place.resident()
-    kept = await listeners(server, SILENT, "?comments")
-    lives = []
-    for _ in range(ROUNDS):
-        began = time.monotonic()
-        streams = await listeners(server, SILENT, "?silent")
-        await fades(lambda: all(it.ended for it in streams), IDLE * 4)
-        lives += [it.ended - began if it.ended else 99.0 for it in streams]
-        for it in streams:
-            it.close()
-    alive = sum(it.ended is None and it.body.count(b": keep-alive") >= 3 for it in kept)
-    for it in kept:
-        it.close()
+    lives, alive = await silent_rounds(server, ROUNDS)
     await fades(lambda: server.descriptors() <= descriptors, 10)
     more, grown = server.descriptors() - descriptors, server.place.resident() - resident
     left = json.loads((await send(port, "GET", "/state")).body)["open"]
@@ -206,3 +194,20 @@ async def silent_backend(stage):
         and grown < 5
         and left == 0,
     )
+
+
+async def silent_rounds(server, rounds):
+    """How long streams without a word lived, and how many with comments outlived them."""
+    kept, lives = await listeners(server, SILENT, "?comments"), []
+    for _ in range(rounds):
+        began = time.monotonic()
+        streams = await listeners(server, SILENT, "?silent")
+        await fades(lambda: all(it.ended for it in streams), IDLE * 4)
+        lives += [it.ended - began if it.ended else 99.0 for it in streams]
+        for it in streams:
+            it.close()
+    alive = sum(it.ended is None and it.body.count(b": keep-alive") >= 3 for it in kept)
+    for it in kept:
+        it.close()
+    await asyncio.sleep(1)
+    return lives, alive

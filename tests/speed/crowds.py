@@ -82,7 +82,7 @@ async def slow_readers(stage, size):
         held = server.descriptors() - before
         seen.append((time.monotonic() - began, server.place.resident(), held, now["open"], now["taken"]))
         await asyncio.sleep(1)
-    came = sum((await crowd)["opened"] for crowd in crowds)
+    came = sum(crowd.result()["opened"] for crowd in crowds)
     yield reading(seen, came, size.readers, idle)
 
 
@@ -180,10 +180,12 @@ async def few_descriptors(stage, size):
     flood = asyncio.create_task(stage.crowd(server.port, "knocks", 1_500, size.flood))
     await fades(lambda: server.said(words) > 0, 10)
     began, spent = time.monotonic(), server.place.spent()
+    await asyncio.sleep(size.flood / 2)
+    held = server.descriptors()
     await flood
     elapsed = time.monotonic() - began
     busy = (server.place.spent() - spent) / elapsed / 10_000
-    lines, held = server.said(words), server.descriptors()
+    lines = server.said(words)
     fine, since = None, time.monotonic()
     while fine is None and time.monotonic() - since < 15:
         if await newcomer(server) is not None:

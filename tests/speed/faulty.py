@@ -11,12 +11,13 @@ import resource
 import sys
 from urllib.parse import urlsplit
 
-EVENT = "id: {0}\ndata: {{\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{0}}}\n\n"
+EVENT = 'id: {0}\ndata: {{"jsonrpc":"2.0","method":"notifications/message","params":"{1}"}}\n\n'
 STREAM = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
     b"cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
 )
 LARGE = 8 << 20
+PIECE = b"x" * 8_192
 
 
 class Faulty:
@@ -66,14 +67,15 @@ class Faulty:
         if fault == "large":
             head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: "
             await self.give(writer, f"{head}{LARGE}\r\n\r\n".encode())
-            for _ in range(LARGE >> 10):
-                await self.give(writer, b"x" * 1_024)
+            for _ in range(LARGE // len(PIECE)):
+                await self.give(writer, PIECE)
             return
         await self.give(writer, STREAM)
         number = int(fields.get("last-event-id", 0))
         while True:
             number += 1
-            await self.event(writer, EVENT.format(number))
+            more = PIECE.decode() if fault == "endless" else ""
+            await self.event(writer, EVENT.format(number, more))
             while fault == "silent":
                 await asyncio.sleep(3_600)
             while fault == "comments":
@@ -89,6 +91,8 @@ class Faulty:
         writer.write(piece)
         await writer.drain()
         self.taken += len(piece)
+        # While there is room `drain` does not wait, and nobody else would have a turn.
+        await asyncio.sleep(0)
 
 
 async def plain(writer, value):

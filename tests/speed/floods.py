@@ -50,11 +50,14 @@ class Flood:
     """One connection: how many frames it took, and whether the server closed it."""
 
     def __init__(self, port, first, each, seconds, reads):
-        self.sent, self.answered, self.is_closed = 0, 0, False
+        self.sent, self.is_closed = 0, False
         self.end, self.each = time.monotonic() + seconds, each
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=1)
+        self.socket, self.reads = socket.socket(), reads
+        if not reads:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        self.socket.settimeout(1)
+        self.socket.connect(("127.0.0.1", port))
         self.socket.sendall(PREFACE + first)
-        self.reads = reads
 
     def run(self):
         # What is answered must be read, or the flood only waits for itself.
@@ -67,9 +70,8 @@ class Flood:
                 break
             self.sent += BATCH
         if reader:
-            # Its last words may still be on their way.
-            reader.join(2)
-        self.close()
+            reader.join()
+        self.socket.close()
         return self
 
     def send(self, text):
@@ -85,26 +87,15 @@ class Flood:
         return not rest
 
     def read(self):
-        while True:
+        # Its last words may still be on their way.
+        while not self.is_closed and time.monotonic() < self.end + 1:
             try:
                 piece = self.socket.recv(1 << 16)
             except TimeoutError:
-                if time.monotonic() > self.end:
-                    return
                 continue
             except OSError:
                 piece = b""
-            if not piece:
-                self.is_closed = True
-                return
-            self.answered += len(piece)
-
-    def close(self):
-        try:
-            self.socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.socket.close()
+            self.is_closed = not piece
 
 
 async def frames(stage, size):

@@ -17,7 +17,7 @@ CALLS = 200
 STREAMS = 500
 SILENT = 200
 IDLE = 5
-ROUNDS = 3
+WARM, ROUNDS = 3, 3
 EVENT = re.compile(rb"id: (\d+)\ndata: \{[^\n]*\}\n\n")
 
 
@@ -173,8 +173,8 @@ async def silent_backend(stage):
     port, _ = await stage.faulty_backend()
     idle = f'idle_timeout = "{IDLE}s"'
     server = await stage.server("silent", f"127.0.0.1:{port}", idle)
-    # What the first round needs is kept for the next ones.
-    await silent_rounds(server, 1)
+    # What the first rounds need is kept for the next ones.
+    await silent_rounds(server, WARM)
     descriptors, resident = server.descriptors(), server.place.resident()
     lives, alive = await silent_rounds(server, ROUNDS)
     await fades(lambda: server.descriptors() <= descriptors, 10)

@@ -12,7 +12,6 @@ from measure import surroundings
 from rows import Row, share, table, write
 from stage import Stage, fades
 
-WHOLE_RUN = 30 * 60
 DOCUMENT, MARK = "faults.md", "crowds"
 PATIENCE = 60
 

@@ -1,7 +1,6 @@
 """Backends that are down, die, or fall silent: F16, F17, F18."""
 
 import asyncio
-import json
 import os
 import re
 import signal
@@ -11,7 +10,7 @@ import time
 from fire.http import send
 from harness.deployment import free_port
 from rows import Row, share
-from stage import fades
+from stage import fades, state
 
 CALLS = 200
 STREAMS = 500
@@ -179,7 +178,7 @@ async def silent_backend(stage):
     lives, alive = await silent_rounds(server, ROUNDS)
     await fades(lambda: server.descriptors() <= descriptors, 10)
     more, grown = server.descriptors() - descriptors, server.place.resident() - resident
-    left = json.loads((await send(port, "GET", "/state")).body)["open"]
+    left = (await state(port))["open"]
     yield Row(
         "F18",
         f"{ROUNDS} times {SILENT} streams fall silent, `idle_timeout` {IDLE} s; {SILENT} have a comment every second",

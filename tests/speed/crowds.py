@@ -1,7 +1,6 @@
 """Crowds at the gateway: F19, F20, F21; and the run of everything about backends and crowds."""
 
 import asyncio
-import json
 import time
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import floods
 from fire.http import send
 from measure import surroundings
 from rows import Row, share, table, write
-from stage import Stage, fades
+from stage import Stage, fades, state
 
 DOCUMENT, MARK = "faults.md", "crowds"
 PATIENCE = 60
@@ -55,10 +54,6 @@ async def run(options, processes, directory, binary):
         note = f"`tests/speed/run --crowds --write` wrote this table, with {surroundings()}."
         write(DOCUMENT, MARK, table(rows, note))
     return 1 if failed else 0
-
-
-async def state(port):
-    return json.loads((await send(port, "GET", "/state")).body)
 
 
 async def slow_readers(stage, size):

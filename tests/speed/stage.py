@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 
 from fire.client import Client, Ledger
+from fire.http import send
 from fire.stub import Upstream
 from harness.deployment import free_port
 from harness.install import found
@@ -183,6 +184,11 @@ drain = "1s"
 format = "json"
 level = "warn"
 """
+
+
+async def state(port):
+    """What the faulty backend tells of itself; it may be busy with a crowd."""
+    return json.loads((await send(port, "GET", "/state", limit=60)).body)
 
 
 async def fades(look, seconds, pause=0.1):

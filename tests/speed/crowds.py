@@ -22,11 +22,12 @@ class Size:
     readers: int = 2_000
     sockets: int = 10_000
     crowd: float = 45.0
+    rounds: int = 2
     flood: float = 25.0
     frames: float = 10.0
 
 
-SHORT = Size(readers=400, sockets=2_000, crowd=36.0, flood=12.0, frames=3.0)
+SHORT = Size(readers=400, sockets=2_000, crowd=36.0, rounds=1, flood=12.0, frames=3.0)
 
 
 async def run(options, processes, directory, binary):
@@ -116,8 +117,13 @@ async def slow_senders(stage, size):
     server = await stage.server("slow-senders", backend)
     other = await stage.nginx(backend, 2 * size.sockets + 1_024)
     alone = await stage.honest(server, 10)
-    beside, _, _ = await with_a_crowd(stage, server, other, size)
-    under, crowd, waits = await with_a_crowd(stage, server, server.port, size)
+    # In turn, and the better of the rounds: what else runs only adds to a latency.
+    pairs = [
+        [await with_a_crowd(stage, server, port, size) for port in (other, server.port)]
+        for _ in range(size.rounds)
+    ]
+    beside, _, _ = min((pair[0] for pair in pairs), key=lambda it: it[0]["p99"])
+    under, crowd, waits = min((pair[1] for pair in pairs), key=lambda it: it[0]["p99"])
     ratio = under["p99"] / beside["p99"]
     heads, bodies = crowd["lives"].get("heads", [0] * 3), crowd["lives"].get("bodies", [0] * 3)
     lost = under["errors"] + beside["errors"]

@@ -48,10 +48,13 @@ class Group:
         return None
 
     def bound(self):
-        files = ("memory.max", "memory.swap.max") if self.is_second else ("memory.limit_in_bytes",)
+        # Elsewhere than in the kernel's own file system this would be a folder like any other.
+        if not (self.home / "cgroup.procs").exists():
+            return False
         try:
-            for file in files:
-                (self.home / file).write_text("0" if "swap" in file else str(CAP))
+            (self.home / ("memory.max" if self.is_second else "memory.limit_in_bytes")).write_text(str(CAP))
+            if (self.home / "memory.swap.max").exists():
+                (self.home / "memory.swap.max").write_text("0")
         except OSError:
             return False
         return True

@@ -2,7 +2,7 @@
 //!
 //! Standard library only: `rustc -O load.rs`. `load ADDRESS HOST MODE CONNECTIONS SECONDS RATE TOKEN-FILE`:
 //! a thread per connection, HTTP/1.1 with keep-alive. MODE is `call` (a POST of 1 KB), `garbage` (the
-//! same with a bearer token that nobody made), `events` (streams of 2,000 events as fast as they
+//! same with a bearer token that nobody made), `nowhere` (that at a path without a resource), `events` (streams of 2,000 events as fast as they
 //! come) or `ticks` (streams whose events come one by one; what is timed is the way from the backend).
 //! With a RATE, calls start on time whether or not the last one was slow, and are timed from when
 //! they should have started; 0 is as fast as it goes.
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 enum Mode {
     Call,
     Garbage,
+    Nowhere,
     Events,
     Ticks,
 }
@@ -46,12 +47,13 @@ fn main() {
     let mode = match mode.as_str() {
         "call" => Mode::Call,
         "garbage" => Mode::Garbage,
+        "nowhere" => Mode::Nowhere,
         "events" => Mode::Events,
         "ticks" => Mode::Ticks,
         other => panic!("no mode {other}"),
     };
     let token = match mode {
-        Mode::Garbage => "A".repeat(600),
+        Mode::Garbage | Mode::Nowhere => "A".repeat(600),
         _ => std::fs::read_to_string(token).expect("the token"),
     };
     let connections: u32 = connections.parse().expect("a number");
@@ -94,11 +96,12 @@ fn request(mode: Mode, host: &str, token: &str) -> Vec<u8> {
         Mode::Events | Mode::Ticks => {
             format!("GET /mcp HTTP/1.1\r\n{common}Events: {events}\r\nPause-Us: {pause}\r\n\r\n")
         }
-        Mode::Call | Mode::Garbage => {
+        Mode::Call | Mode::Garbage | Mode::Nowhere => {
+            let path = if mode == Mode::Nowhere { "/not" } else { "/mcp" };
             let start = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"text":""#;
             let body = format!("{start}{}\"}}}}", "x".repeat(1_024 - start.len() - 3));
             let length = body.len();
-            format!("POST /mcp HTTP/1.1\r\n{common}Content-Length: {length}\r\n\r\n{body}")
+            format!("POST {path} HTTP/1.1\r\n{common}Content-Length: {length}\r\n\r\n{body}")
         }
     };
     text.into_bytes()
@@ -143,7 +146,11 @@ fn once(plan: &Plan, open: &mut Option<Connection>, from: Instant, seen: &mut Se
     };
     writer.write_all(&plan.request)?;
     let (status, length) = head(reader)?;
-    let expected = if plan.mode == Mode::Garbage { 401 } else { 200 };
+    let expected = match plan.mode {
+        Mode::Garbage => 401,
+        Mode::Nowhere => 404,
+        _ => 200,
+    };
     if status != expected {
         return Err(io::Error::other(format!("status {status}")));
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderName, Method, StatusCode};
 use axum::routing::{any, get};
 use mcp_oauth::entropy;
 use mcp_oauth::oauth::names::Secret;
@@ -257,7 +257,7 @@ async fn handler_outside_of_the_layer_knows_nobody() {
 // G2
 #[tokio::test]
 async fn embedded_route_is_not_reached_under_another_name() {
-    let program = Program::greeting(mcp_oauth::Resource::optional).await;
+    let program = Program::greeting(Resource::optional).await;
     let ask = async |host: &str| {
         let request = Request::get("/hello").header("host", host);
         let request = request.body(Body::empty()).unwrap();

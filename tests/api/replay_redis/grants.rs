@@ -11,7 +11,7 @@ use mcp_oauth::seal::Sealed;
 use tokio::task::JoinSet;
 
 use super::Rig;
-use crate::api::proofs::{count, is_alone, measured, thousands};
+use crate::api::proofs::{count, measured, thousands};
 use crate::api::replay::Time as _;
 use crate::api::support::client::{Client, Tokens};
 use crate::api::support::frugal::Frugal;
@@ -24,6 +24,8 @@ const BURST_EVERY: usize = 30;
 /// F29. A machine that is busy with other things is the reason for three times as long.
 const P99: Duration = Duration::from_millis(50);
 const MEMORY: u64 = 100_000_000;
+/// From so many on, times are judged.
+const MANY: usize = 1_000;
 
 /// Every grant's refresh token as it is now.
 struct Grants {
@@ -156,7 +158,7 @@ async fn refreshes_of_many_grants_are_quick_and_small() {
     });
     // Longer than the grace, so that the store holds as many answers as it ever does.
     let (seconds, average) = match count {
-        ..1_000 => (3, 20),
+        ..MANY => (3, 20),
         _ => (150, count.div_ceil(PERIOD)),
     };
     let times = steadily(&grants, seconds, average).await;
@@ -173,5 +175,6 @@ async fn refreshes_of_many_grants_are_quick_and_small() {
         times[times.len() - 1].as_secs_f64() * 1e3,
         f64::from(u32::try_from(memory >> 10).expect("little")) * 1.024e-3,
     ));
-    assert!(memory < MEMORY && (!is_alone() || p99 < 3 * P99));
+    // A few tell nothing about times: the build is unoptimized and others run beside it.
+    assert!(memory < MEMORY && (count < MANY || p99 < 3 * P99));
 }

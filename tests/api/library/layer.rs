@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderName, Method, StatusCode};
 use axum::routing::{any, get};
 use mcp_oauth::entropy;
 use mcp_oauth::oauth::names::Secret;
@@ -95,7 +95,7 @@ async fn seen(person: Option<Identity>, request: Request) -> String {
         ],
     };
     lines.push(request.uri().to_string());
-    let mut names: Vec<_> = request.headers().keys().map(|it| it.as_str()).collect();
+    let mut names: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
     names.sort_unstable();
     lines.push(names.join(" "));
     lines.join("\n")
@@ -257,7 +257,7 @@ async fn handler_outside_of_the_layer_knows_nobody() {
 // G2
 #[tokio::test]
 async fn embedded_route_is_not_reached_under_another_name() {
-    let program = Program::greeting(|it| it.optional()).await;
+    let program = Program::greeting(Resource::optional).await;
     let ask = async |host: &str| {
         let request = Request::get("/hello").header("host", host);
         let request = request.body(Body::empty()).unwrap();

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -26,7 +27,7 @@ use tokio::net::TcpListener;
 use super::support::upstream::{CLIENT_ID, CLIENT_SECRET, FakeUpstream};
 
 /// A deployment: a provider, an MCP server, and what stands between them and the clients.
-struct Deployment {
+pub(super) struct Deployment {
     folder: TempDir,
     listener: Option<TcpListener>,
     upstream: FakeUpstream,
@@ -35,7 +36,7 @@ struct Deployment {
 }
 
 impl Deployment {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let upstream = FakeUpstream::start_at(Arc::clone(&clock)).await;
         let listener = listen().await;
@@ -78,7 +79,7 @@ impl Deployment {
     }
 
     /// Changes a part of the file.
-    fn change(&mut self, from: &str, to: &str) {
+    pub(super) fn change(&mut self, from: &str, to: &str) {
         assert!(self.text.contains(from), "{from}: {}", self.text);
         self.text = self.text.replace(from, to);
     }
@@ -97,7 +98,7 @@ impl Deployment {
     }
 
     /// Serves what the file says now, behind whatever the test puts before it.
-    async fn start(&mut self, before: impl FnOnce(Router) -> Router) {
+    pub(super) async fn start(&mut self, before: impl FnOnce(Router) -> Router) {
         let config = self.loaded().config;
         let server = Server::assemble(config, Arc::clone(&self.clock)).await;
         let app = before(server.unwrap().router());
@@ -108,7 +109,7 @@ impl Deployment {
         });
     }
 
-    async fn examine(&self) -> Report {
+    pub(super) async fn examine(&self) -> Report {
         doctor::examine(&self.loaded(), &self.clock).await.unwrap()
     }
 
@@ -120,7 +121,7 @@ impl Deployment {
     }
 
     /// Examines, and finds exactly this wrong.
-    async fn has_failed(&self, area: Area, message: &str, place: &str) {
+    pub(super) async fn has_failed(&self, area: Area, message: &str, place: &str) {
         let report = self.examine().await;
         let found = failures(&report);
         let it = found
@@ -452,6 +453,83 @@ async fn deployment_with_another_file_is_noticed() {
             "cimd",
         )
         .await;
+}
+
+/// Puts TLS before a deployment, with a certificate for `localhost` that ends in some days.
+async fn start_with_certificate(deployment: &mut Deployment, days: i64) {
+    let day = Duration::from_secs(86_400);
+    let now = Duration::from_secs(deployment.clock.now().as_secs());
+    let now = rcgen::date_time_ymd(1970, 1, 1) + now;
+    let mut made = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    made.not_before = now - 30 * day;
+    made.not_after = if days < 0 {
+        now - day
+    } else {
+        now + day * u32::try_from(days).unwrap()
+    };
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = made.self_signed(&key).unwrap().pem();
+    let folder = deployment.folder.path();
+    let (crt, private) = (folder.join("tls.crt"), folder.join("tls.key"));
+    std::fs::write(&crt, certificate).unwrap();
+    std::fs::write(&private, key.serialize_pem()).unwrap();
+    let tls = format!(
+        "[tls]\ncertificate = \"{}\"\nkey = \"{}\"\n[access]",
+        crt.display(),
+        private.display()
+    );
+    deployment.change("[access]", &tls);
+    deployment.change(
+        "public_url = \"http://127.0.0.1",
+        "public_url = \"https://localhost",
+    );
+    let server = Server::assemble(deployment.loaded().config, Arc::clone(&deployment.clock)).await;
+    let listener = deployment.listener.take().unwrap();
+    tokio::spawn(server.unwrap().serve(listener, std::future::pending()));
+}
+
+/// What the command says about the reach of a deployment, if it trusts the deployment's certificate.
+async fn reach_of(deployment: &Deployment) -> Vec<(String, String)> {
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_mcp-oauth"))
+        .args(["doctor", "--json", "--config"])
+        .arg(deployment.file())
+        .current_dir(&deployment.folder)
+        .env_remove("MCP_OAUTH_TEST_REDIS_SERVER")
+        .env("SSL_CERT_FILE", deployment.folder.path().join("tls.crt"))
+        .kill_on_drop(true)
+        .output();
+    let output = super::support::upstream::soon(output).await.unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let checks = report["checks"].as_array().unwrap().iter();
+    checks
+        .filter(|check| check["area"] == "reach")
+        .map(|check| (text(&check["status"]), text(&check["message"])))
+        .collect()
+}
+
+#[tokio::test]
+async fn certificate_that_ends_soon_is_told() {
+    for (days, status, message) in [
+        (
+            60,
+            "ok",
+            "the certificate is good for more than a fortnight",
+        ),
+        (7, "warning", "the certificate ends within a fortnight"),
+        (-1, "failed", "https://localhost"),
+    ] {
+        let mut deployment = Deployment::new().await;
+        start_with_certificate(&mut deployment, days).await;
+        let found = reach_of(&deployment).await;
+        let told = found
+            .iter()
+            .any(|(how, what)| how == status && what.contains(message));
+        assert!(told, "{days} days: {found:?}");
+        let ends_soon = found.iter().any(|(_, what)| what.contains("fortnight"));
+        assert_eq!(ends_soon, days > 0, "{days} days: {found:?}");
+    }
 }
 
 /// Runs the command as a shell would.

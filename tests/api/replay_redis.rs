@@ -16,6 +16,7 @@ use super::replay_model::reference;
 use proptest::test_runner::{Config, TestRunner};
 use server::Server;
 
+mod doctor;
 mod faults;
 mod fit;
 mod proxy;

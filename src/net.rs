@@ -16,6 +16,8 @@ use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use url::{Host, Url};
 
+use crate::figures::CLIENT_SECONDS;
+
 pub mod budget;
 mod failure;
 pub mod fetcher;
@@ -92,7 +94,8 @@ async fn timed<T>(
 ) -> Result<T, tokio::time::error::Elapsed> {
     let start = tokio::time::Instant::now();
     let outcome = tokio::time::timeout(total, exchange).await;
-    metrics::histogram!("mcp_oauth_http_client_request_duration_seconds", "peer" => peer)
+    CLIENT_SECONDS
+        .histogram(&[peer])
         .record(start.elapsed().as_secs_f64());
     outcome
 }

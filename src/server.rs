@@ -15,6 +15,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use crate::admin::{self, Readiness, Render};
 use crate::config::{Config, Resource, StoreKind};
 use crate::entropy;
+use crate::figures;
 use crate::gateway::host::{HostLayer, Hosts};
 use crate::gateway::{self, Gateway, GatewayError, GatewayParts, Patience, Stopping};
 use crate::http::documents::Fetch;
@@ -31,8 +32,9 @@ use crate::oauth::resource::{Carries, ResourceRule, Resources};
 use crate::replay::memory::MemoryStore;
 #[cfg(feature = "redis")]
 use crate::replay::redis::{RedisSettings, RedisStore};
-use crate::replay::{ReplayStore, Revocations};
-use crate::seal::{KeyError, Keys};
+use crate::replay::{Measured, ReplayStore, Revocations};
+use crate::request::Entrance;
+use crate::seal::{Ages, KeyError, Keys};
 use crate::time::Clock;
 use crate::tls::{Tls, TlsError};
 use crate::upstream::Upstream;
@@ -159,6 +161,7 @@ impl Server {
         tokio::spawn(Arc::clone(&keys).watch());
         let tls = followed_certificate(&config)?;
         let replay = store(&config, &clock).await?;
+        let replay: Arc<dyn ReplayStore> = Arc::new(Measured::new(replay));
         let revocations = Arc::new(Revocations::new(
             config.revocation.clone(),
             Arc::clone(&replay),
@@ -219,7 +222,15 @@ impl Server {
             stopping: Arc::clone(&self.asked_to_stop),
             replay: Arc::clone(&self.app.replay),
         };
-        let router = admin::router(readiness, render);
+        let ages = Ages::new(Arc::clone(&self.app.keys));
+        let clock = Arc::clone(&self.app.clock);
+        let router = admin::router(
+            readiness,
+            Arc::new(move || {
+                ages.update(clock.now());
+                render()
+            }),
+        );
         let deadline = self.stopping.deadline.clone();
         tokio::spawn(listen::serve(
             listener,
@@ -298,13 +309,19 @@ fn secured(router: Router) -> Router {
 }
 
 /// Everything that is served, as one router: the authorization server, the gateway behind it, and
-/// around both the check of the name and the pages for people who come to an address for programs.
+/// around both, from the outside in, the name of the request, the pages for people who come to an
+/// address for programs, and the check of the server's name.
 pub fn front(app: &Arc<App>, gateway: Gateway) -> Router {
     let hosts = Hosts::new(&app.config.public_url);
+    let callbacks = app.upstreams.values();
+    let callbacks = callbacks.map(|it| it.profile().callback_path.clone());
     routes::router(app)
         .merge(gateway::router(Arc::new(gateway)))
-        .layer(HostLayer::new(hosts))
-        .layer(Visitors::new(Arc::clone(app), gateway::is_own))
+        .layer((
+            Entrance::new(&app.config.trusted_proxies, callbacks),
+            Visitors::new(Arc::clone(app), gateway::is_own),
+            HostLayer::new(hosts),
+        ))
 }
 
 #[cfg_attr(
@@ -335,6 +352,8 @@ pub(crate) async fn store(
     };
     let memory = Arc::new(memory);
     memory.keep_tidy();
+    figures::REPLAY_STORE_UP.gauge(&[]).set(1.0);
+    figures::REVOCATION_AGE.gauge(&[]).set(0.0);
     Ok(memory)
 }
 

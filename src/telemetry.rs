@@ -1,23 +1,28 @@
 //! Logs and metrics: lines on standard error per `[log]`, figures for the admin listener.
 //!
 //! What a line may say is decided where it is written: never a token, a code, a cookie, a query
-//! string; people by [`EmailHash`], clients by their hash. A panic is logged with its place only,
+//! string; people by [`EmailHash`], clients by their hash. Lines within a request carry its id and
+//! the id of its trace. A panic is logged with its place only,
 //! since its message can hold anything.
+
+mod lines;
 
 use std::fmt;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use rand::CryptoRng;
-use sha2::{Digest as _, Sha256};
 use tokio::task::JoinHandle;
 use tracing::subscriber::{DefaultGuard, SetGlobalDefaultError};
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, layer::SubscriberExt as _};
 
+use self::lines::{Fields, Members};
+#[cfg(doc)]
+use crate::audit::EmailHash;
 use crate::config::{Log, LogFormat};
+use crate::figures;
 
 /// How often figures that were observed are folded into their histograms.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -95,7 +100,7 @@ pub fn init(log: &Log) -> Result<Telemetry, TelemetryError> {
     tracing::subscriber::set_global_default(subscriber)?;
     log_panics();
     let handle = recorder()?.install_recorder()?;
-    metrics::gauge!("mcp_oauth_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    figures::introduce();
     let metrics = Metrics(handle.clone());
     let upkeep = tokio::spawn(async move {
         let mut tick = tokio::time::interval(UPKEEP);
@@ -136,11 +141,12 @@ where
     };
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let lines = if is_json {
-        // One object a line: the event's own members at the top, those of its spans below.
+        // One object a line, with the event's own members at the top.
         let lines = lines.json().flatten_event(true).with_span_list(false);
-        lines.boxed()
+        lines.map_event_format(Members).boxed()
     } else {
-        lines.with_ansi(is_terminal).with_target(false).boxed()
+        let lines = lines.with_ansi(is_terminal).with_target(false);
+        lines.map_fmt_fields(Fields).boxed()
     };
     Ok(Registry::default().with(lines.with_filter(filter)))
 }
@@ -159,66 +165,13 @@ fn log_panics() {
     }));
 }
 
-/// Names one request in answers, in logs and toward the backend.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RequestId(u128);
-
-impl RequestId {
-    /// Draws a new one.
-    pub fn random(rng: &mut (impl CryptoRng + ?Sized)) -> Self {
-        let mut bytes = [0; 16];
-        rng.fill_bytes(&mut bytes);
-        Self(u128::from_be_bytes(bytes))
-    }
-}
-
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
-impl fmt::Debug for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RequestId({self})")
-    }
-}
-
-/// An e-mail address as logs name it: lines about the same person can be found, the address cannot
-/// be read. Who guesses an address can confirm it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct EmailHash(u64);
-
-impl EmailHash {
-    /// Hashes an address; upper and lower case make no difference.
-    pub fn of(email: &str) -> Self {
-        let digest = Sha256::new()
-            .chain_update("email\0")
-            .chain_update(email.to_ascii_lowercase())
-            .finalize();
-        let first = digest.first_chunk::<8>();
-        Self(first.map_or(0, |bytes| u64::from_be_bytes(*bytes)))
-    }
-}
-
-impl fmt::Display for EmailHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-impl fmt::Debug for EmailHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EmailHash({self})")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
     use std::sync::{Arc, Mutex, PoisonError};
 
     use super::*;
+    use crate::audit::EmailHash;
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -281,19 +234,14 @@ mod tests {
         let recorder = recorder().unwrap().build_recorder();
         let handle = recorder.handle();
         metrics::with_local_recorder(&recorder, || {
-            metrics::histogram!("http_server_request_duration_seconds").record(0.002);
-            metrics::counter!("mcp_oauth_registrations_total").increment(1);
+            figures::CLIENT_SECONDS
+                .histogram(&["backend"])
+                .record(0.002);
+            figures::REGISTRATIONS.counter(&[]).increment(1);
         });
         let text = Metrics(handle).render();
         assert!(text.contains("mcp_oauth_registrations_total 1"), "{text}");
-        let bucket = "http_server_request_duration_seconds_bucket{le=\"0.0025\"} 1";
+        let bucket = "_client_request_duration_seconds_bucket{peer=\"backend\",le=\"0.0025\"} 1";
         assert!(text.contains(bucket), "{text}");
-    }
-
-    #[test]
-    fn request_ids_are_32_hexadecimal_digits() {
-        let id = RequestId::random(&mut crate::entropy::rng()).to_string();
-        assert_eq!(id.len(), 32);
-        assert!(id.bytes().all(|byte| byte.is_ascii_hexdigit()));
     }
 }

@@ -18,6 +18,7 @@ mod api {
     mod limits;
     mod metadata;
     mod net;
+    mod observe;
     mod pages;
     mod refresh;
     #[cfg(target_os = "linux")]

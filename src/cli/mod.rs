@@ -95,6 +95,9 @@ pub enum Failure {
     /// The command line is wrong.
     #[error("{0}")]
     Usage(String),
+    /// What the configuration names cannot be used: a resource, say.
+    #[error(transparent)]
+    Unusable(Box<dyn Error + Send + Sync>),
     /// Something went wrong while it ran.
     #[error(transparent)]
     Failed(#[from] Box<dyn Error + Send + Sync>),
@@ -207,6 +210,7 @@ fn report(failure: &Failure, err: &mut dyn Write) -> Exit {
             )
         }
         Failure::Usage(message) => (format!("error: {message}\n"), Exit::Usage),
+        Failure::Unusable(error) => (with_causes(error.as_ref()), Exit::Usage),
         Failure::Failed(error) => (with_causes(error.as_ref()), Exit::Failed),
     };
     let _ = err.write_all(lines.as_bytes());

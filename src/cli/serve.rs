@@ -10,11 +10,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
 use super::{Failure, Terminal, providers};
+use crate::audit::{Event, Kind};
 use crate::config::{self, Change, Flags, Loaded, Problems, Watch};
+use crate::entropy;
 use crate::replay::Revocations;
-use crate::server::Server;
-use crate::telemetry;
-use crate::time::SystemClock;
+use crate::seal::Keys;
+use crate::server::{Server, StartError};
+use crate::telemetry::{self, TelemetryError};
+use crate::time::{Clock as _, SystemClock};
+use crate::tls::Tls;
 
 /// How often the configuration file is looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -93,21 +97,27 @@ fn advise(
 
 async fn serve(loaded: Loaded, watch: Option<Watch>) -> Result<(), Failure> {
     let config = loaded.config.clone();
-    let telemetry = telemetry::init(&config.log).map_err(failed)?;
+    let telemetry = telemetry::init(&config.log).map_err(|error| match error {
+        TelemetryError::Level(_) => Failure::Unusable(error.into()),
+        error => failed(error),
+    })?;
     for warning in &config.warnings {
         let hint = warning.hint.as_deref().unwrap_or_default();
         tracing::warn!(place = warning.place, hint, "{}", warning.message);
     }
     let listen = config.listen;
     let public_url = config.public_url.issuer.clone();
-    let listener = tokio::net::TcpListener::bind(listen)
-        .await
-        .map_err(|source| failed(BindError { listen, source }))?;
     let stop = asked_to_stop()?;
     // Taken in any case: nobody's SIGHUP should end the server.
     let hangup = signal(SignalKind::hangup())?;
     let clock = Arc::new(SystemClock::start());
-    let server = Server::assemble(config, clock).await.map_err(failed)?;
+    let server = Server::assemble(config, clock)
+        .await
+        .map_err(|error| not_started(error, &loaded))?;
+    // Not before everything is ready: a server that cannot start never listens.
+    let listener = tokio::net::TcpListener::bind(listen)
+        .await
+        .map_err(|source| failed(BindError { listen, source }))?;
     if let Some(watch) = watch {
         tokio::spawn(follow(watch, hangup, loaded, server.revocations()));
     }
@@ -162,8 +172,10 @@ async fn follow(
 /// Lets the changed `[revocation]` count, and says what else changed.
 fn apply(loaded: &Loaded, started: &Loaded, revocations: &Revocations) {
     revocations.set_epochs(loaded.config.revocation.clone());
-    tracing::info!("the configuration changed: [revocation] counts from now on");
     let mut changed = started.changed_tables(loaded);
+    Event::new(Kind::ConfigurationChange)
+        .tables(&changed.join(", "))
+        .record();
     changed.retain(|table| table != "revocation");
     if !changed.is_empty() {
         let tables = changed.join(", ");
@@ -177,6 +189,39 @@ fn apply(loaded: &Loaded, started: &Loaded, revocations: &Revocations) {
 struct BindError {
     listen: std::net::SocketAddr,
     source: std::io::Error,
+}
+
+/// What the operator named and cannot be used is a matter of the configuration; a store that is away
+/// is not.
+fn not_started(error: StartError, loaded: &Loaded) -> Failure {
+    match error {
+        StartError::Keys(_) | StartError::Tls(_) => Failure::Usage(unusable(loaded)),
+        StartError::Store(_) | StartError::Net(_) => failed(error),
+        error => Failure::Unusable(error.into()),
+    }
+}
+
+/// Every file that the configuration names and that cannot be used, each with its place.
+fn unusable(loaded: &Loaded) -> String {
+    let config = &loaded.config;
+    let issuer = &config.public_url.issuer;
+    let now = SystemClock::start().now();
+    let keys = Keys::load(&config.keys, issuer, now, &mut entropy::rng());
+    let keys = keys
+        .err()
+        .map(|error| ("keys.directory", on_one_line(&error)));
+    let tls = config.tls.as_ref().and_then(|tls| Tls::load(tls).err());
+    let tls = tls.map(|error| ("tls.certificate", on_one_line(&error)));
+    let found = keys.into_iter().chain(tls);
+    let lines = found.map(|(key, what)| format!("\n  {}: {what}", loaded.place_of(key)));
+    format!("files cannot be used{}", lines.collect::<String>())
+}
+
+fn on_one_line(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", on_one_line(cause)),
+        None => error.to_string(),
+    }
 }
 
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> Failure {

@@ -165,3 +165,51 @@ struct Own;
 pub fn is_own(response: &Response) -> bool {
     response.extensions().get::<Own>().is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::{self, Values};
+    use crate::seal::OpenError;
+
+    #[test]
+    fn every_reason_is_in_the_table_of_figures() {
+        let refusals = [
+            Refusal::NoToken,
+            Refusal::Repeated,
+            Refusal::OtherScheme,
+            Refusal::Malformed,
+            Refusal::OtherResource,
+            Refusal::OtherUpstream,
+            Refusal::NoUpstreamToken,
+            Refusal::UpstreamTokenRefused,
+            Refusal::Ended,
+            Refusal::Scope,
+        ];
+        let opening = OpenError::ALL.map(Refusal::NotOpened);
+        let refused = refusals.into_iter().chain(opening);
+        let all = [
+            Denied::OddPath,
+            Denied::NoResource,
+            Denied::Origin,
+            Denied::Method,
+            Denied::Session,
+            Denied::TooLarge,
+            Denied::UploadStalled,
+            Denied::Unreachable,
+            Denied::ConnectTimeout,
+            Denied::Silent,
+            Denied::Broken,
+            Denied::BackendRefused,
+            Denied::Stopping,
+        ]
+        .into_iter()
+        .chain(refused.map(|refusal| Denied::Bearer(refusal, None)));
+        let Values::Closed(known) = figures::DENIED.labels[0].values else {
+            panic!("the reasons are a closed list")
+        };
+        for denied in all {
+            assert!(known.contains(&denied.as_str()), "{denied:?}");
+        }
+    }
+}

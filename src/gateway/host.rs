@@ -13,11 +13,13 @@ use axum::response::Response;
 use futures_util::future::{Either, Ready, ready};
 use http::StatusCode;
 use http::header::HOST;
+use metrics::Counter;
 use tower::{Layer, Service};
 use url::Url;
 
 use super::answer::problem;
 use crate::config::PublicUrl;
+use crate::figures::{self, Handles};
 
 /// The authorities that requests may name.
 #[derive(Clone, Debug)]
@@ -90,12 +92,18 @@ fn authorities(url: &Url, host: &str) -> Vec<String> {
 
 /// Puts the check before every route of a router.
 #[derive(Clone, Debug)]
-pub struct HostLayer(Hosts);
+pub struct HostLayer {
+    hosts: Hosts,
+    denied: Arc<Handles<Counter>>,
+}
 
 impl HostLayer {
     /// A layer for these authorities.
-    pub const fn new(hosts: Hosts) -> Self {
-        Self(hosts)
+    pub fn new(hosts: Hosts) -> Self {
+        Self {
+            hosts,
+            denied: Arc::new(Handles::new(&figures::DENIED)),
+        }
     }
 }
 
@@ -104,7 +112,8 @@ impl<S> Layer<S> for HostLayer {
 
     fn layer(&self, inner: S) -> Self::Service {
         HostCheck {
-            hosts: self.0.clone(),
+            hosts: self.hosts.clone(),
+            denied: Arc::clone(&self.denied),
             inner,
         }
     }
@@ -114,6 +123,7 @@ impl<S> Layer<S> for HostLayer {
 #[derive(Clone, Debug)]
 pub struct HostCheck<S> {
     hosts: Hosts,
+    denied: Arc<Handles<Counter>>,
     inner: S,
 }
 
@@ -134,7 +144,7 @@ where
         if self.hosts.accepts(&parts) {
             Either::Right(self.inner.call(Request::from_parts(parts, body)))
         } else {
-            metrics::counter!("mcp_oauth_denied_total", "reason" => "host").increment(1);
+            self.denied.increment(&["host"]);
             Either::Left(ready(Ok(self.hosts.misdirected())))
         }
     }

@@ -95,7 +95,7 @@ impl BearerLayer {
     fn admit(&self, request: Request, origin: &Origin) -> Result<Request, Box<Response>> {
         let (mut parts, body) = request.into_parts();
         let refused = |denied: Denied| {
-            Gateway::record(Some(denied.as_str()));
+            self.gateway.record(Some(denied.as_str()));
             Box::new(denied.into_response())
         };
         if let Some(answer) = browser(&parts, origin).map_err(refused)? {

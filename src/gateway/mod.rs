@@ -7,8 +7,8 @@
 //! route    which resource a path belongs to         proxy    what passes, and what comes back
 //! cors     origins and preflights                   headers  what either side gets to see
 //! host     421 for other names of this server       session  Mcp-Session-Id, sealed
-//! layer    the checks before a service of yours     trace    traceparent and X-Request-Id
-//! answer   the gateway's own answers                backend  connections and targets
+//! layer    the checks before a service of yours     answer   the gateway's own answers
+//! backend  connections and targets
 //! warrant  how long a request may go on             upload   request bodies
 //! pulse    the beat by which that is asked          streams  answers
 //! stall    cutting clients that stopped reading     batch    pieces in one write
@@ -31,7 +31,6 @@ mod route;
 mod session;
 pub mod stall;
 mod streams;
-mod trace;
 mod upload;
 mod warrant;
 
@@ -51,12 +50,13 @@ use self::backend::Backend;
 use self::cors::{Origin, Origins};
 use self::proxy::Passage;
 use self::pulse::Pulse;
-use self::trace::Trace;
 use crate::config::{AuthMode, Config, Resource};
+use crate::figures::{self, Handles};
 use crate::oauth::bearer::{self, Ended, Principal, ProtectedResource, Refusal};
 use crate::oauth::names::{UpstreamFingerprint, UpstreamName};
 use crate::oauth::records::AccessToken;
 use crate::replay::Revocations;
+use crate::request::{self, Trace};
 use crate::seal::Keys;
 use crate::time::Clock;
 
@@ -127,6 +127,7 @@ struct Route {
 struct Meters {
     active_streams: metrics::Gauge,
     backend_seconds: metrics::Histogram,
+    denied: Handles<metrics::Counter>,
 }
 
 impl fmt::Debug for Gateway {
@@ -162,11 +163,9 @@ impl Gateway {
             pulse: Pulse::new(parts.patience.tick),
             patience: parts.patience,
             meters: Meters {
-                active_streams: metrics::gauge!("mcp_oauth_active_streams"),
-                backend_seconds: metrics::histogram!(
-                    "mcp_oauth_http_client_request_duration_seconds",
-                    "peer" => "backend"
-                ),
+                active_streams: figures::ACTIVE_STREAMS.gauge(&[]),
+                backend_seconds: figures::CLIENT_SECONDS.histogram(&["backend"]),
+                denied: Handles::new(&figures::DENIED),
             },
         })
     }
@@ -176,7 +175,8 @@ impl Gateway {
         self.pulse.start();
         let (parts, body) = request.into_parts();
         let method = parts.method.clone();
-        let trace = Trace::of(&parts.headers, &mut crate::entropy::rng());
+        let trace = request::current()
+            .unwrap_or_else(|| Trace::of(&parts.headers, &mut crate::entropy::rng()));
         let origin = self.origins.judge(&parts.headers);
 
         let answered = self.answer(parts, body, &origin, &trace).await;
@@ -184,12 +184,11 @@ impl Gateway {
         let denied = answered.as_ref().err().map(Denied::as_str);
         let mut response = answered.unwrap_or_else(Denied::into_response);
         self.origins.decorate(&origin, response.headers_mut());
-        Self::record(denied);
+        self.record(denied);
         tracing::debug!(
             %method,
             status = response.status().as_u16(),
             denied,
-            request_id = trace.request_id.to_str().unwrap_or_default(),
             "gateway"
         );
         response
@@ -251,9 +250,9 @@ impl Gateway {
         }
     }
 
-    fn record(denied: Option<&'static str>) {
+    fn record(&self, denied: Option<&'static str>) {
         if let Some(reason) = denied {
-            metrics::counter!("mcp_oauth_denied_total", "reason" => reason).increment(1);
+            self.meters.denied.increment(&[reason]);
         }
     }
 }

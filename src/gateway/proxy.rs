@@ -18,11 +18,11 @@ use hyper_util::client::legacy::ResponseFuture;
 use super::answer::Denied;
 use super::session::{self, MCP_SESSION_ID};
 use super::streams::{Active, Answer};
-use super::trace::{TRACESTATE, Trace};
 use super::upload::Upload;
 use super::warrant::{End, Warrant};
 use super::{Gateway, Route, backend, headers};
 use crate::oauth::bearer::{Principal, Refusal};
+use crate::request::{TRACESTATE, Trace};
 use crate::seal::OpenError;
 
 /// A request that may pass: every check is behind it.
@@ -171,7 +171,7 @@ impl Route {
         if let Some(session) = &passage.session {
             built.insert(MCP_SESSION_ID, session.bare.clone());
         }
-        if trace.is_continued {
+        if trace.is_continued() {
             for value in inbound.get_all(TRACESTATE) {
                 built.append(TRACESTATE, value.clone());
             }

@@ -13,6 +13,7 @@ use super::limits::Endpoint;
 use super::pages::{self, ConsentPage, KnownBy};
 use super::{App, form, respond};
 use crate::entropy;
+use crate::figures;
 use crate::oauth::authorize::{AuthorizationRequest, AuthorizeError, AuthorizeParams};
 use crate::oauth::client::{Client, ClientSource};
 use crate::oauth::error::Reason;
@@ -179,6 +180,7 @@ fn count(client: Option<&Client>, result: &'static str) {
         Some(ClientSource::Configured) => "static",
         None => "unknown",
     };
-    metrics::counter!("mcp_oauth_authorize_total", "registration" => registration, "result" => result)
+    figures::AUTHORIZE
+        .counter(&[registration, result])
         .increment(1);
 }

@@ -10,7 +10,9 @@ use axum::response::Response;
 use super::browser::{Browser, with_cookies};
 use super::vouch::upstream_failure;
 use super::{App, pages, respond};
+use crate::audit::{Event, Kind};
 use crate::entropy;
+use crate::figures;
 use crate::oauth::authorize::CodeTerms;
 use crate::oauth::error::{ErrorCode, Reason};
 use crate::oauth::names::{Secret, StateHash, UpstreamName};
@@ -42,16 +44,23 @@ pub(super) async fn get(
         return pages::problem(&app, &Reason::NoLogin, None);
     };
     let outcome = finish(&app, &upstream, &browser, &params, state).await;
+    if let Err(Failed::Page(
+        reason @ (Reason::NoLogin | Reason::Login(_) | Reason::CallbackIssuer),
+    )) = &outcome
+    {
+        Event::new(Kind::ForeignCallback)
+            .upstream(upstream.as_str())
+            .reason(reason)
+            .record();
+    }
     let result = match &outcome {
         Ok(_) => "code",
         Err(Failed::Client(..)) => "error",
         Err(_) => "refused",
     };
-    metrics::counter!(
-        "mcp_oauth_callback_total",
-        "upstream" => upstream.as_str().to_owned(), "result" => result
-    )
-    .increment(1);
+    figures::CALLBACK
+        .counter(&[upstream.as_str(), result])
+        .increment(1);
     let answer = outcome.unwrap_or_else(|failed| failed.answer(&app));
     with_cookies(answer, [browser.end_login(state)])
 }
@@ -170,7 +179,8 @@ async fn exchange(
         .exchange(request)
         .await
         .map_err(|error| Failed::Page(upstream_failure(error)))?;
-    if let Err(reason) = app.vouch(upstream, &login.request.resource, sign_in.clone()) {
+    let whose = (login.grant, login.request.client);
+    if let Err(reason) = app.vouch(upstream, &login.request.resource, sign_in.clone(), whose) {
         return Err(Failed::Person(reason, Box::new(login)));
     }
     let (location, code) = mint(app, &login, UpstreamLeg::Parked, upstream)?;

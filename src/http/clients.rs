@@ -3,6 +3,7 @@
 use super::App;
 use super::client_auth::Credentials;
 use super::documents::Documents;
+use crate::audit::{Event, Kind};
 use crate::config::StaticClient;
 use crate::oauth::assertion::{self, AssertionError, ExpectedAssertion};
 use crate::oauth::client::{
@@ -112,6 +113,25 @@ impl App {
 
     /// Checks what a client presents against how it must authenticate.
     pub(super) async fn authenticate(
+        &self,
+        method: AuthMethod,
+        resolved: &Resolved,
+        credentials: &Credentials,
+    ) -> Result<Proof, Reason> {
+        let proof = self.proof(method, resolved, credentials).await;
+        if let Err(
+            reason @ (Reason::NotAuthenticated | Reason::WrongSecret | Reason::Assertion(_)),
+        ) = &proof
+        {
+            Event::new(Kind::ClientRefused)
+                .client(resolved.client.hash())
+                .reason(reason)
+                .record();
+        }
+        proof
+    }
+
+    async fn proof(
         &self,
         method: AuthMethod,
         resolved: &Resolved,

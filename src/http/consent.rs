@@ -11,7 +11,9 @@ use axum::response::Response;
 use super::browser::{Browser, with_cookies};
 use super::form::Form;
 use super::{App, form, pages, respond};
+use crate::audit::{Event, Kind};
 use crate::entropy;
+use crate::figures;
 use crate::oauth::authorize::{ChosenUpstream, ConfirmedConsent};
 use crate::oauth::error::Reason;
 use crate::oauth::names::StateHash;
@@ -27,7 +29,10 @@ pub(super) async fn post(State(app): State<Arc<App>>, request: Request<Body>) ->
     };
     let consent = match confirmed(&app, &form) {
         Ok(consent) => consent,
-        Err(reason) => return pages::problem(&app, &reason, None),
+        Err(reason) => {
+            Event::new(Kind::ForeignForm).reason(&reason).record();
+            return pages::problem(&app, &reason, None);
+        }
     };
     match form.params.get("decision") {
         Some("allow") => {
@@ -84,6 +89,10 @@ fn same_origin(app: &App, headers: &HeaderMap) -> Result<(), Reason> {
 }
 
 fn deny(app: &App, consent: ConfirmedConsent) -> Response {
+    Event::new(Kind::ConsentDeny)
+        .client(consent.request().client)
+        .resource(&consent.request().resource)
+        .record();
     let reason = Reason::Denied;
     let issuer = &app.config.public_url.issuer;
     respond::see_other(
@@ -109,6 +118,10 @@ async fn allow(app: &App, consent: ConfirmedConsent, form: &Form) -> Result<Resp
     };
     let now = app.now();
     let started = consent.approve(chosen, now, &mut entropy::rng());
+    Event::new(Kind::ConsentAllow)
+        .grant(started.login.grant, started.login.request.client)
+        .resource(&started.login.request.resource)
+        .record();
     let location = upstream
         .authorization_url(AuthorizationRedirect {
             state: &started.state,
@@ -136,5 +149,5 @@ fn not_reached(error: &UpstreamError) -> Reason {
 }
 
 fn count(decision: &'static str) {
-    metrics::counter!("mcp_oauth_consent_total", "decision" => decision).increment(1);
+    figures::CONSENT.counter(&[decision]).increment(1);
 }

@@ -8,7 +8,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::App;
+use crate::audit::{Event, Kind};
 use crate::config::StoreKind;
+use crate::figures;
 use crate::oauth::names::InstanceId;
 use crate::time::Timestamp;
 
@@ -55,14 +57,9 @@ impl App {
         if !declared_alone || minted_by == self.instance || issued_at <= self.foreign.started {
             return;
         }
-        metrics::counter!("mcp_oauth_foreign_instance_total").increment(1);
+        figures::FOREIGN_INSTANCE.counter(&[]).increment(1);
         if self.foreign.is_due(self.clock.elapsed().as_secs()) {
-            tracing::warn!(
-                event = "foreign_instance",
-                "another process mints with these keys, but `[replay] store = \"memory\"` says that \
-                 this is the only one: codes may work twice and revocations reach one process only; \
-                 set `store` to \"redis\" or \"upstream\""
-            );
+            Event::new(Kind::ForeignInstance).record();
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::App;
 use crate::replay::{ReplayStore, StoreError};
+use crate::request;
 
 /// How many messages may wait at once. With more trouble than that, what is left ends by itself.
 const WAITING: usize = 512;
@@ -53,7 +54,7 @@ impl App {
             return;
         };
         let store = Arc::clone(&self.replay);
-        tokio::spawn(async move {
+        tokio::spawn(request::carried(async move {
             let _permit = permit;
             for pause in PAUSES {
                 tokio::time::sleep(pause).await;
@@ -65,6 +66,6 @@ impl App {
                 what,
                 "the replay store was not told in time; this ends by itself"
             );
-        });
+        }));
     }
 }

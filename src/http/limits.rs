@@ -20,6 +20,7 @@ use ipnet::IpNet;
 
 use super::respond::Refusal;
 use crate::config::{Config, Limits as Figures};
+use crate::figures;
 use crate::oauth::error::Reason;
 use crate::oauth::names::GrantId;
 use crate::time::Clock;
@@ -181,7 +182,7 @@ fn narrowed(address: IpAddr) -> IpAddr {
 }
 
 fn too_many(endpoint: &'static str, wait: Duration) -> Refusal {
-    metrics::counter!("mcp_oauth_rate_limited_total", "endpoint" => endpoint).increment(1);
+    figures::RATE_LIMITED.counter(&[endpoint]).increment(1);
     Refusal::from(Reason::TooManyRequests).retry_after(Some(wait))
 }
 

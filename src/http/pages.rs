@@ -12,7 +12,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
 use self::remedy::Remedy;
@@ -23,6 +23,7 @@ use crate::entropy;
 use crate::oauth::authorize::ErrorRedirect;
 use crate::oauth::error::{ErrorCode, Reason};
 use crate::oauth::resource::ResourceRule;
+use crate::request::{self, Trace};
 
 const STYLE: &str = include_str!("pages/style.css");
 
@@ -216,12 +217,11 @@ pub(super) fn resource_name(rule: &ResourceRule) -> &str {
     rule.name.as_deref().unwrap_or("this server’s tools")
 }
 
-/// Something short to quote, which is in the log as well.
+/// Something to quote, which is in the log as well: the name of the request.
 fn error_id() -> String {
-    use rand::Rng as _;
-    let mut bits = [0; 6];
-    entropy::rng().fill_bytes(&mut bits);
-    URL_SAFE_NO_PAD.encode(bits)
+    let trace = request::current();
+    let trace = trace.unwrap_or_else(|| Trace::of(&HeaderMap::new(), &mut entropy::rng()));
+    trace.request_id().to_owned()
 }
 
 const REFERRER_POLICY: HeaderName = HeaderName::from_static("referrer-policy");

@@ -9,7 +9,9 @@ use std::time::Duration;
 use super::App;
 use super::respond::Refusal;
 use super::vouch::upstream_failure;
+use crate::audit::{Event, Kind};
 use crate::entropy;
+use crate::figures;
 use crate::oauth::error::Reason;
 use crate::oauth::mint::Vouched;
 use crate::oauth::names::{AssertionHash, AttemptId, GrantId, Secret};
@@ -118,7 +120,9 @@ impl App {
             }
             Claimed::Done => {
                 // RFC 6749 §4.1.2: tokens that were issued for it are revoked.
-                tracing::warn!(event = "code_replay", grant = %code.grant, client = %code.client, "audit");
+                Event::new(Kind::CodeReplay)
+                    .grant(code.grant, code.client)
+                    .record();
                 self.end(code.grant, self.config.tokens.refresh_max_ttl)
                     .await?;
                 Err(count_replay("code", Reason::CodeReplayed))
@@ -164,7 +168,7 @@ impl App {
             }
             UpstreamLeg::Parked => self.unpark(redeemable).await?,
         };
-        let vouched = self.vouch(upstream, &code.resource, sign_in)?;
+        let vouched = self.vouch(upstream, &code.resource, sign_in, (code.grant, code.client))?;
         // Only now is it known whose grant it is.
         let subject = Some(&vouched.subject);
         if self
@@ -183,6 +187,7 @@ impl App {
         attempt: AttemptId,
     ) -> Result<Secret, Refusal> {
         let (grant, client) = (code.record().grant, code.record().client);
+        let resource = code.record().resource.clone();
         let is_parked = matches!(code.record().leg, UpstreamLeg::Parked);
         let minted = {
             let rule = self
@@ -215,9 +220,12 @@ impl App {
         if !settled {
             return Err(Reason::Store("the claim was lost".into()).into());
         }
-        let bytes = u32::try_from(minted.access_bytes).unwrap_or(u32::MAX);
-        metrics::histogram!("mcp_oauth_token_bytes", "purpose" => "access").record(bytes);
-        tracing::info!(event = "login", %grant, %client, subject = %vouched.subject, "audit");
+        Event::new(Kind::Login)
+            .grant(grant, client)
+            .subject(&vouched.subject)
+            .email(vouched.identity.email.as_deref())
+            .resource(&resource)
+            .record();
         Ok(minted.body)
     }
 
@@ -299,11 +307,14 @@ impl App {
 
 /// Trouble with the store: always 503.
 pub(super) fn store_failure(error: &StoreError) -> Refusal {
+    if matches!(error, StoreError::Full) {
+        figures::REPLAY.counter(&["full"]).increment(1);
+    }
     Reason::Store(error.to_string()).into()
 }
 
 /// Counts what the replay store refused.
 pub(super) fn count_replay(kind: &'static str, reason: Reason) -> Refusal {
-    metrics::counter!("mcp_oauth_replay_total", "kind" => kind).increment(1);
+    figures::REPLAY.counter(&[kind]).increment(1);
     reason.into()
 }

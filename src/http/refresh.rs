@@ -10,7 +10,9 @@ use super::App;
 use super::redeem::{count_replay, store_failure};
 use super::respond::Refusal;
 use super::vouch::upstream_failure;
+use crate::audit::{Event, Kind};
 use crate::entropy;
+use crate::figures;
 use crate::oauth::client::{Client, ClientSource};
 use crate::oauth::error::Reason;
 use crate::oauth::mint::{Minted, Vouched};
@@ -114,16 +116,19 @@ impl Refreshing {
 
     fn refused(&self, turn: &RefreshTurn) -> Refusal {
         let record = self.token.record();
-        let audit = |event| {
-            tracing::warn!(event, grant = %record.grant, client = %record.client, subject = %record.subject, "audit");
+        let audit = |kind| {
+            Event::new(kind)
+                .grant(record.grant, record.client)
+                .subject(&record.subject)
+                .record();
         };
         match turn {
             RefreshTurn::Reuse => {
-                audit("refresh_reuse");
+                audit(Kind::RefreshReuse);
                 count_replay("refresh", Reason::RefreshReplayed)
             }
             RefreshTurn::Fork => {
-                audit("refresh_fork");
+                audit(Kind::RefreshFork);
                 count_replay("refresh_fork", Reason::RefreshForked)
             }
             RefreshTurn::Superseded => count_replay("grace", Reason::RefreshOvertaken),
@@ -148,7 +153,7 @@ impl Refreshing {
             .current()
             .open_bound(&Sealed::<Memo>::from_wire(memo), &binding, self.app.now())
             .map_err(|_| unreadable())?;
-        metrics::counter!("mcp_oauth_refresh_grace_total").increment(1);
+        figures::REFRESH_GRACE.counter(&[]).increment(1);
         Ok(opened.record.body)
     }
 
@@ -178,6 +183,12 @@ impl Refreshing {
                         self.abandon_later(lease);
                         return Err(failed);
                     }
+                    let record = self.token.record();
+                    Event::new(Kind::GrantEnded)
+                        .grant(record.grant, record.client)
+                        .subject(&record.subject)
+                        .reason(&reason)
+                        .record();
                 }
                 Err(Refusal::from(reason).retry_after(retry_after))
             }
@@ -225,11 +236,9 @@ impl Refreshing {
             Err(UpstreamError::Unavailable { .. }) => "unavailable",
             Err(_) => "refused",
         };
-        metrics::counter!(
-            "mcp_oauth_upstream_refresh_total",
-            "upstream" => record.upstream.as_str().to_owned(), "result" => result
-        )
-        .increment(1);
+        figures::UPSTREAM_REFRESH
+            .counter(&[record.upstream.as_str(), result])
+            .increment(1);
         let sign_in = answer.map_err(|error| {
             let retry_after = match &error {
                 UpstreamError::Unavailable { retry_after, .. } => *retry_after,
@@ -241,7 +250,12 @@ impl Refreshing {
             return Err((Reason::OtherPerson, None));
         }
         self.app
-            .vouch(upstream, &record.resource, sign_in)
+            .vouch(
+                upstream,
+                &record.resource,
+                sign_in,
+                (record.grant, record.client),
+            )
             .map_err(|reason| (reason, None))
     }
 
@@ -260,7 +274,7 @@ impl Refreshing {
             .ok_or(Reason::ResourceGone)?;
         let (keys, now) = (self.app.keys.current(), self.app.now());
         let rng = &mut entropy::rng();
-        let Minted { body, refresh, .. } = self
+        let Minted { body, refresh } = self
             .token
             .mint(rule, vouched, self.app.terms(), &keys, now, rng)
             .map_err(internal)?;

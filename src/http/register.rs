@@ -9,9 +9,11 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::limits::Endpoint;
 use super::{App, form, respond};
+use crate::audit::{Event, Kind};
 use crate::entropy;
+use crate::figures;
 use crate::oauth::error::Reason;
-use crate::oauth::names::ClientId;
+use crate::oauth::names::{ClientHash, ClientId};
 use crate::oauth::register::{Refused, Registration, RegistrationResponse};
 use crate::seal::SealError;
 
@@ -35,7 +37,10 @@ pub(super) async fn register(State(app): State<Arc<App>>, request: Request<Body>
     };
     match seal(&app, registration) {
         Ok(answer) => {
-            metrics::counter!("mcp_oauth_registrations_total").increment(1);
+            figures::REGISTRATIONS.counter(&[]).increment(1);
+            Event::new(Kind::Registration)
+                .client(ClientHash::of(answer.client_id().as_str()))
+                .record();
             // RFC 7591 §3.2.1: 201.
             respond::json(StatusCode::CREATED, &answer)
         }

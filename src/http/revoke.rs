@@ -14,11 +14,13 @@ use super::form::Form;
 use super::redeem::store_failure;
 use super::respond::Refusal;
 use super::{App, form, metadata, respond};
+use crate::audit::{Event, Kind};
 use crate::oauth::client::ClientSource;
 use crate::oauth::error::Reason;
 use crate::oauth::names::{ClientHash, GrantId, UpstreamFingerprint, UpstreamName};
 use crate::oauth::records::{AccessToken, AuthMethod, RefreshToken, UpstreamCredential};
-use crate::seal::Sealed;
+use crate::request;
+use crate::seal::{Purpose, Sealed};
 
 /// Ends a grant.
 pub(super) async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
@@ -65,7 +67,9 @@ async fn revoke(app: &Arc<App>, form: &Form) -> Result<(), Refusal> {
         return Ok(());
     }
     app.end(ending.grant, ending.rest).await?;
-    tracing::info!(event = "revoke", grant = %ending.grant, client = %ending.client, "audit");
+    Event::new(Kind::Revoke)
+        .grant(ending.grant, ending.client)
+        .record();
     app.tell_upstream(ending);
     Ok(())
 }
@@ -91,9 +95,11 @@ impl App {
     /// The grant that a token belongs to; the hint is not needed, since the header says the kind.
     fn ending(&self, wire: &str) -> Option<Ending> {
         let now = self.now();
-        if let Ok(opened) = self
-            .keys
-            .open(&Sealed::<RefreshToken>::from_wire(wire), now)
+        let is_access = self.keys.current().purpose_of(wire) == Some(Purpose::AccessToken);
+        if !is_access
+            && let Ok(opened) = self
+                .keys
+                .open(&Sealed::<RefreshToken>::from_wire(wire), now)
         {
             let token = opened.record;
             return Some(Ending {
@@ -131,7 +137,7 @@ impl App {
             return;
         };
         let app = Arc::clone(self);
-        tokio::spawn(async move {
+        tokio::spawn(request::carried(async move {
             let _permit = permit;
             let Some(upstream) = app.upstreams.get(&name) else {
                 return;
@@ -143,6 +149,6 @@ impl App {
             if let Err(error) = upstream.revoke(&credential).await {
                 tracing::warn!(upstream = %name, %error, "the upstream was not told of a revocation");
             }
-        });
+        }));
     }
 }

@@ -16,9 +16,11 @@ use super::redeem::Redemption;
 use super::refresh::Refreshing;
 use super::respond::Refusal;
 use super::{App, form, respond};
+use crate::figures;
 use crate::oauth::error::Reason;
 use crate::oauth::names::Secret;
 use crate::oauth::token::{CodeRequest, RefreshRequest, TokenRequest};
+use crate::request;
 
 /// Answers a token request.
 pub(super) async fn post(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
@@ -33,13 +35,12 @@ pub(super) async fn post(State(app): State<Arc<App>>, request: Request<Body>) ->
     };
     match answer(&app, &form).await {
         Ok(body) => {
-            metrics::counter!("mcp_oauth_tokens_issued_total", "grant" => grant).increment(1);
+            figures::TOKENS_ISSUED.counter(&[grant]).increment(1);
             respond::json_text(StatusCode::OK, body.expose().to_owned())
         }
         Err(refusal) => {
             let error = refusal.reason().code().as_str();
-            metrics::counter!("mcp_oauth_token_refused_total", "grant" => grant, "error" => error)
-                .increment(1);
+            figures::TOKEN_REFUSED.counter(&[grant, error]).increment(1);
             counted(&app, &form, refusal)
                 .after_basic(client_auth::uses_basic(&form.headers))
                 .into_response()
@@ -117,7 +118,7 @@ async fn refresh(
 async fn to_its_end(
     work: impl Future<Output = Result<Secret, Refusal>> + Send + 'static,
 ) -> Result<Secret, Refusal> {
-    match tokio::spawn(work).await {
+    match tokio::spawn(request::carried(work)).await {
         Ok(result) => result,
         Err(_) => Err(Reason::Internal("a token request did not finish".into()).into()),
     }

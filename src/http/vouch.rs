@@ -1,9 +1,11 @@
 //! From what an upstream said to what tokens carry: who the person is, and whether they may.
 
+use crate::audit::{Event, Kind};
 use crate::config::Resource;
+use crate::figures;
 use crate::oauth::error::Reason;
 use crate::oauth::mint::{Terms, Vouched};
-use crate::oauth::names::{Subject, UpstreamFingerprint, UpstreamName};
+use crate::oauth::names::{ClientHash, GrantId, Subject, UpstreamFingerprint, UpstreamName};
 use crate::oauth::records::UpstreamCredential;
 use crate::upstream::{SignIn, Upstream, UpstreamError};
 
@@ -28,17 +30,24 @@ impl App {
         }
     }
 
-    /// Turns a sign-in into what tokens carry, if the access rules let the person in.
+    /// Turns a sign-in into what tokens of a client's grant carry, if the access rules let the person in.
     pub(super) fn vouch(
         &self,
         upstream: &dyn Upstream,
         resource: &str,
         sign_in: SignIn,
+        (grant, client): (GrantId, ClientHash),
     ) -> Result<Vouched, Reason> {
         let subject = Subject::of(&upstream.profile().name, &sign_in.id);
         let resource = self.resource(resource)?;
         if !resource.access.allows(&subject, &sign_in.identity) {
-            metrics::counter!("mcp_oauth_denied_total", "reason" => "access_rule").increment(1);
+            figures::DENIED.counter(&["access_rule"]).increment(1);
+            Event::new(Kind::AccessDenied)
+                .grant(grant, client)
+                .subject(&subject)
+                .email(sign_in.identity.email.as_deref())
+                .resource(&resource.path)
+                .record();
             return Err(Reason::NotAllowed);
         }
         // With nothing to ask with, the grant ends with the access token.

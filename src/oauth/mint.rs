@@ -58,8 +58,6 @@ pub struct Minted {
     pub body: Secret,
     /// The new refresh token, as the replay store must know it.
     pub refresh: Option<MintedRefresh>,
-    /// Size of the access token on the wire.
-    pub access_bytes: usize,
 }
 
 /// A new refresh token, as the replay store must know it.
@@ -213,7 +211,6 @@ fn mint(
     Ok(Minted {
         body: Secret::new(body),
         refresh,
-        access_bytes: access.as_str().len(),
     })
 }
 

@@ -59,6 +59,13 @@ pub struct RegistrationResponse {
     scope: Option<Scope>,
 }
 
+impl RegistrationResponse {
+    /// The new client's id.
+    pub const fn client_id(&self) -> &ClientId {
+        &self.client_id
+    }
+}
+
 impl Registration {
     /// Checks a request body. `private_use` lists the private-use redirect URIs that are allowed.
     ///

@@ -59,6 +59,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+mod measured;
 pub mod memory;
 #[cfg(feature = "redis")]
 pub mod redis;
@@ -71,6 +72,7 @@ mod sync;
 #[cfg(feature = "interleavings")]
 mod interleavings;
 
+pub use measured::Measured;
 pub use revocations::Revocations;
 
 use crate::oauth::names::{AssertionHash, AttemptId, GrantId, LeaseId, TokenHash};

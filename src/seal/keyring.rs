@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use super::jwe::{BASE64, Plaintext, Segments, WrappingKey};
 use super::keyfile::{KeyError, KeyState, RootKey};
+use super::meters::Meters;
 use super::{OpenError, Opened, Purpose, Record, SealError, Sealed};
 use crate::oauth::names::{Issuer, Secret};
 use crate::time::Timestamp;
@@ -70,6 +71,7 @@ pub struct Keyring {
     /// Headers and keys that seal, in the order of [`Purpose::ALL`].
     sealing: Vec<(Box<str>, Arc<WrappingKey>)>,
     active: Kid,
+    meters: Meters,
 }
 
 /// One root key, taken apart.
@@ -125,6 +127,7 @@ impl Keyring {
             headers: HashMap::with_capacity(keys.len() * Purpose::ALL.len()),
             sealing: Vec::with_capacity(Purpose::ALL.len()),
             active: active.kid().clone(),
+            meters: Meters::new(),
         };
         for key in keys {
             ring.add(key)?;
@@ -185,11 +188,30 @@ impl Keyring {
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<Sealed<T>, SealError> {
         let (header, key) = self.sealing(T::PURPOSE)?;
-        key.seal(header, write(record)?, rng).map(Sealed::from_wire)
+        let wire = key.seal(header, write(record)?, rng)?;
+        self.meters.sealed(T::PURPOSE, wire.len());
+        Ok(Sealed::from_wire(wire))
     }
 
     /// Opens a token: length, shape, header, encoding, unwrap, decrypt, JSON, issuer, expiry.
     pub fn open<T: Record>(
+        &self,
+        token: &Sealed<T>,
+        now: Timestamp,
+    ) -> Result<Opened<T>, OpenError> {
+        self.noted(self.opened(token, now))
+    }
+
+    /// Counts a token that did not open.
+    pub(super) fn noted<T: Record>(
+        &self,
+        opened: Result<Opened<T>, OpenError>,
+    ) -> Result<Opened<T>, OpenError> {
+        opened.inspect_err(|error| self.meters.not_opened(T::PURPOSE, *error))
+    }
+
+    /// As [`Self::open`], without counting: the caller may look for another ring first.
+    pub(super) fn opened<T: Record>(
         &self,
         token: &Sealed<T>,
         now: Timestamp,
@@ -209,7 +231,9 @@ impl Keyring {
         let (header, _) = self.sealing(T::PURPOSE)?;
         let root = self.root(&self.active).ok_or(SealError::Key)?;
         let key = root.bound_key(T::PURPOSE, binding).ok_or(SealError::Key)?;
-        key.seal(header, write(record)?, rng).map(Sealed::from_wire)
+        let wire = key.seal(header, write(record)?, rng)?;
+        self.meters.sealed(T::PURPOSE, wire.len());
+        Ok(Sealed::from_wire(wire))
     }
 
     /// Opens what [`Self::seal_bound`] sealed with the same `binding`.
@@ -219,12 +243,13 @@ impl Keyring {
         binding: &Secret,
         now: Timestamp,
     ) -> Result<Opened<T>, OpenError> {
-        let segments = Segments::split(token.as_str())?;
-        let (_, root) = self.find::<T>(segments.header)?;
-        let key = root
-            .bound_key(T::PURPOSE, binding)
-            .ok_or(OpenError::WrongKey)?;
-        self.admit(root, &key.open(&segments)?, now)
+        let opened = Segments::split(token.as_str()).and_then(|segments| {
+            let (_, root) = self.find::<T>(segments.header)?;
+            let key = root.bound_key(T::PURPOSE, binding);
+            let key = key.ok_or(OpenError::WrongKey)?;
+            self.admit(root, &key.open(&segments)?, now)
+        });
+        self.noted(opened)
     }
 
     /// The client secret that belongs to a `client_id`, derived from the root key `kid` (the one
@@ -249,6 +274,15 @@ impl Keyring {
         self.roots
             .iter()
             .map(|root| (&root.kid, root.state, root.created_at))
+    }
+
+    /// Every key with its state, in one line for the log.
+    pub(super) fn summary(&self) -> String {
+        let keys: Vec<String> = self
+            .states()
+            .map(|(kid, state, _)| format!("{kid} {state}"))
+            .collect();
+        keys.join(", ")
     }
 
     /// What a token claims to be for, by its header alone; `None` if that is not one of ours.

@@ -59,14 +59,17 @@ use serde::de::DeserializeOwned;
 
 use crate::time::Timestamp;
 
+mod ages;
 mod directory;
 mod jwe;
 mod keyfile;
 mod keyring;
+mod meters;
 #[cfg(test)]
 mod vectors;
 mod watch;
 
+pub use ages::Ages;
 pub use directory::{KeyDirectory, KeyFile};
 pub use keyfile::{KeyError, KeyProblem, KeyState, RootKey};
 pub use keyring::{Keyring, Kid};
@@ -117,6 +120,22 @@ impl Purpose {
             Self::RefreshToken => "rt1",
             Self::SessionId => "ms1",
             Self::Memo => "mm1",
+        }
+    }
+}
+
+impl Purpose {
+    /// A word for metrics.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::ClientRegistration => "client_registration",
+            Self::PendingConsent => "pending_consent",
+            Self::PendingLogin => "pending_login",
+            Self::AuthorizationCode => "authorization_code",
+            Self::AccessToken => "access_token",
+            Self::RefreshToken => "refresh_token",
+            Self::SessionId => "session_id",
+            Self::Memo => "memo",
         }
     }
 }
@@ -243,6 +262,22 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Every cause.
+    pub const ALL: [Self; 12] = [
+        Self::TooLong,
+        Self::NotSealed,
+        Self::UnknownKey,
+        Self::WrongPurpose,
+        Self::RetiredKey,
+        Self::RevokedKey,
+        Self::Malformed,
+        Self::WrongKey,
+        Self::Tampered,
+        Self::BadRecord,
+        Self::WrongIssuer,
+        Self::Expired,
+    ];
+
     /// A word for metrics and logs.
     pub const fn reason(self) -> &'static str {
         match self {

@@ -16,6 +16,7 @@ use super::directory::{KeyDirectory, KeyFile};
 use super::keyfile::{KeyError, RootKey};
 use super::keyring::Keyring;
 use super::{OpenError, Opened, Record, Sealed};
+use crate::audit::{Event, Kind};
 use crate::oauth::names::{Issuer, Secret};
 use crate::time::Timestamp;
 
@@ -114,14 +115,14 @@ impl Keys {
         now: Timestamp,
     ) -> Result<Opened<T>, OpenError> {
         let ring = self.ring.load();
-        let opened = ring.open(token, now);
+        let opened = ring.opened(token, now);
         if !matches!(opened, Err(OpenError::UnknownKey)) {
-            return opened;
+            return ring.noted(opened);
         }
         self.look_again(now);
         let fresh = self.ring.load();
         if Arc::ptr_eq(&ring, &fresh) {
-            return opened;
+            return ring.noted(opened);
         }
         fresh.open(token, now)
     }
@@ -187,7 +188,7 @@ impl Keys {
             .and_then(|keys| understand(&files.directory, keys, &files.issuer));
         match ring {
             Ok(ring) => {
-                tracing::info!(keys = ?ring, "the root keys changed");
+                Event::new(Kind::KeyChange).keys(ring.summary()).record();
                 self.ring.store(Arc::new(ring));
                 true
             }
@@ -219,8 +220,11 @@ fn understand(
 }
 
 fn keep(error: &KeyError) {
-    let cause = std::error::Error::source(error).map(ToString::to_string);
-    tracing::error!(%error, cause, "the changed root keys cannot be used; the old ones stay");
+    let reason = match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    };
+    Event::new(Kind::KeyChangeRefused).reason(&reason).record();
 }
 
 /// SIGHUP, where there is such a thing.

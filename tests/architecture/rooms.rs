@@ -12,10 +12,13 @@ type Room = (&'static str, &'static [&'static str]);
 const ROOMS: &[Room] = &[
     ("time", &[]),
     ("entropy", &[]),
-    ("seal", &["time", "oauth::names"]),
+    ("figures", &[]),
+    ("audit", &["oauth::names"]),
+    ("seal", &["time", "figures", "audit", "oauth::names"]),
     ("oauth", &["seal", "time"]),
-    ("net", &["time", "oauth::names"]),
-    ("telemetry", &["time", "entropy", "config"]),
+    ("net", &["time", "figures", "oauth::names"]),
+    ("request", &["entropy", "figures"]),
+    ("telemetry", &["audit", "figures", "request", "config"]),
     // The protocol's words, not its steps.
     (
         "replay",
@@ -23,6 +26,8 @@ const ROOMS: &[Room] = &[
             "time",
             "net",
             "entropy",
+            "figures",
+            "audit",
             "oauth::names",
             "oauth::records",
             "oauth::revoke",
@@ -55,12 +60,15 @@ const ROOMS: &[Room] = &[
 ];
 
 /// Everything below the binary, from the bottom up; each group may name what stands before it.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 20] = [
     "time",
     "entropy",
+    "figures",
+    "audit",
     "seal",
     "oauth",
     "net",
+    "request",
     "telemetry",
     "replay",
     "upstream",
@@ -74,9 +82,9 @@ const ORDER: [&str; 17] = [
     "demo",
     "doctor",
 ];
-const BELOW_THE_DOORS: &[&str] = ORDER.split_at(9).0;
-const BELOW_THE_SERVER: &[&str] = ORDER.split_at(14).0;
-const BELOW_THE_DEMO: &[&str] = ORDER.split_at(15).0;
+const BELOW_THE_DOORS: &[&str] = ORDER.split_at(12).0;
+const BELOW_THE_SERVER: &[&str] = ORDER.split_at(17).0;
+const BELOW_THE_DEMO: &[&str] = ORDER.split_at(18).0;
 const BELOW_THE_COMMANDS: &[&str] = &ORDER;
 
 /// Complains of every import that the table does not allow.

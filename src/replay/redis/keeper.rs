@@ -14,7 +14,9 @@ use super::link::{Line, Request};
 use super::scripts::{Call, LOOK, MEET};
 use super::server::Server;
 use super::{Inner, OpenError, answers};
+use crate::audit::{Event, Kind};
 use crate::entropy;
+use crate::figures;
 use crate::oauth::names::InstanceId;
 use crate::replay::StoreError;
 use crate::replay::shards::after;
@@ -52,7 +54,8 @@ impl Inner {
             self.look_again().await;
             return LOOK_EVERY;
         }
-        metrics::gauge!("mcp_oauth_replay_store_up").set(0.0);
+        figures::REPLAY_STORE_UP.gauge(&[]).set(0.0);
+        self.show_age();
         match self.dial().await {
             Ok(()) => {
                 tracing::info!("the replay store is connected again");
@@ -90,7 +93,7 @@ impl Inner {
         self.look(Some(&line)).await?;
         self.looked.store(self.now(), Ordering::Relaxed);
         self.link.open(line);
-        metrics::gauge!("mcp_oauth_replay_store_up").set(1.0);
+        figures::REPLAY_STORE_UP.gauge(&[]).set(1.0);
         Ok(())
     }
 
@@ -112,10 +115,7 @@ impl Inner {
         }
         self.seen.store(0, Ordering::Relaxed);
         if !known.is_empty() {
-            tracing::error!(
-                event = "store_discontinuity",
-                "the replay store lost its memory or was replaced: codes of the last minute are refused"
-            );
+            Event::new(Kind::StoreDiscontinuity).record();
             self.write_back(line).await?;
         }
         self.epoch.store(Some(Arc::new(Arc::clone(&line.epoch))));
@@ -142,9 +142,13 @@ impl Inner {
                 tracing::warn!(%error, "revocations could not be read");
             }
         }
+        self.show_age();
+    }
+
+    fn show_age(&self) {
         let looked = self.looked.load(Ordering::Relaxed);
         let age = Duration::from_millis(self.now().saturating_sub(looked));
-        metrics::gauge!("mcp_oauth_revocation_age_seconds").set(age.as_secs_f64());
+        figures::REVOCATION_AGE.gauge(&[]).set(age.as_secs_f64());
     }
 
     /// Reads what was revoked since the last look: over a new line, or over everyone's.

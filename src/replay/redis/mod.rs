@@ -171,12 +171,8 @@ impl Inner {
         millis(self.clock.elapsed())
     }
 
-    async fn ask(&self, operation: &'static str, call: Call) -> Result<Value, StoreError> {
-        let started = Instant::now();
-        let answer = self.link.ask(&Request::Script(call)).await;
-        metrics::histogram!("mcp_oauth_replay_store_seconds", "op" => operation)
-            .record(started.elapsed().as_secs_f64());
-        answer
+    async fn ask(&self, call: Call) -> Result<Value, StoreError> {
+        self.link.ask(&Request::Script(call)).await
     }
 
     async fn try_claim(&self, claim: &Claim) -> Result<ClaimAnswer, StoreError> {
@@ -193,7 +189,7 @@ impl Inner {
         if let Some((assertion, life)) = &claim.assertion {
             call = call.key(self.keys.assertion(assertion)).show(&ttl(*life));
         }
-        let answer = answers::claim(self.ask("claim", call).await?)?;
+        let answer = answers::claim(self.ask(call).await?)?;
         if matches!(answer, ClaimAnswer::OtherEpoch) {
             self.link.hang_up(line.serial);
         }
@@ -263,14 +259,14 @@ impl ReplayStore for RedisStore {
         let call = Call::of(&SETTLE)
             .key(self.0.keys.claim(&grant))
             .show(&attempt);
-        answers::truth(&self.0.ask("settle", call).await?)
+        answers::truth(&self.0.ask(call).await?)
     }
 
     async fn release(&self, grant: GrantId, attempt: AttemptId) -> Result<bool, StoreError> {
         let call = Call::of(&RELEASE)
             .key(self.0.keys.claim(&grant))
             .show(&attempt);
-        answers::truth(&self.0.ask("release", call).await?)
+        answers::truth(&self.0.ask(call).await?)
     }
 
     async fn begin_refresh(&self, attempt: RefreshAttempt) -> Result<RefreshTurn, StoreError> {
@@ -278,7 +274,7 @@ impl ReplayStore for RedisStore {
             return Ok(RefreshTurn::Revoked);
         }
         let call = self.0.begin_call(&attempt);
-        let turn = answers::turn(self.0.ask("begin_refresh", call).await?)?;
+        let turn = answers::turn(self.0.ask(call).await?)?;
         if matches!(turn, RefreshTurn::Reuse | RefreshTurn::Fork) {
             self.0.mark(attempt.grant, attempt.ttl)?;
         }
@@ -298,14 +294,14 @@ impl ReplayStore for RedisStore {
             .bytes(rotation.memo)
             .show(&millis(rotation.grace).min(FOREVER))
             .show(&ttl(rotation.ttl));
-        answers::commit(self.0.ask("commit_refresh", call).await?)
+        answers::commit(self.0.ask(call).await?)
     }
 
     async fn abandon_refresh(&self, grant: GrantId, lease: LeaseId) -> Result<(), StoreError> {
         let call = Call::of(&ABANDON)
             .key(self.0.keys.record(&grant))
             .show(&lease);
-        answers::truth(&self.0.ask("abandon_refresh", call).await?).map(drop)
+        answers::truth(&self.0.ask(call).await?).map(drop)
     }
 
     async fn use_assertion(
@@ -319,12 +315,12 @@ impl ReplayStore for RedisStore {
             .key(self.0.keys.assertion(&assertion))
             .show(&user)
             .show(&ttl(life));
-        answers::truth(&self.0.ask("use_assertion", call).await?)
+        answers::truth(&self.0.ask(call).await?)
     }
 
     async fn revoke(&self, grant: GrantId, life: Duration) -> Result<(), StoreError> {
         let call = self.0.revoke_call(&grant, life);
-        if !answers::truth(&self.0.ask("revoke", call).await?)? {
+        if !answers::truth(&self.0.ask(call).await?)? {
             return Err(StoreError::Full);
         }
         self.0.mark(grant, life)
@@ -351,7 +347,7 @@ impl ReplayStore for RedisStore {
 
     async fn ready(&self) -> Result<(), StoreError> {
         let call = Call::of(&READY).key(self.0.keys.epoch());
-        if !answers::truth(&self.0.ask("ready", call).await?)? {
+        if !answers::truth(&self.0.ask(call).await?)? {
             return Err(StoreError::Unavailable(answers::CLOSED.into()));
         }
         Ok(())

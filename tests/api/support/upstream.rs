@@ -36,6 +36,9 @@ pub(crate) const REVOKE: &str = "/revoke";
 pub(crate) const CLIENT_ID: &str = "us";
 pub(crate) const CLIENT_SECRET: &str = "upstream-secret";
 
+/// At the end of every code and token that the provider makes, so that a test can look for all.
+pub(crate) const MARK: &str = "of-the-provider";
+
 /// How an endpoint answers instead of as it should.
 #[derive(Clone, Debug)]
 pub(crate) enum Misbehaviour {
@@ -636,7 +639,8 @@ impl Shared {
     }
 
     fn unique(&self, what: &str) -> String {
-        format!("{what}-{}", self.counter.fetch_add(1, Ordering::SeqCst))
+        let number = self.counter.fetch_add(1, Ordering::SeqCst);
+        format!("{what}-{number}-{MARK}")
     }
 }
 

@@ -1,46 +1,98 @@
 //! `traceparent` (W3C Trace Context §3.2) and `X-Request-Id`, one pair per request.
 //!
 //! A valid inbound `traceparent` is continued as its child; anything else starts a new, unsampled
-//! trace. Refuses to take a request id from outside: it is written to logs.
+//! trace. Refuses to take a request id from anybody but a trusted proxy, and one that is more than
+//! a word: it is written to logs.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rand::CryptoRng;
 
-pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-pub(crate) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// W3C Trace Context §3.2.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// W3C Trace Context §3.3.
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+/// What a request is called in logs.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The ids of one request.
+/// The longest request id that is taken from a proxy.
+const LONGEST_ID: usize = 64;
+/// Where the trace id begins in a `traceparent`, and where it ends.
+const TRACE_ID: std::ops::Range<usize> = 3..35;
+
+/// The ids of one request. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Trace {
-    /// What logs name the request by.
-    pub(crate) request_id: HeaderValue,
+pub struct Trace {
+    request_id: HeaderValue,
     parent: HeaderValue,
-    /// Whether the trace began before us, so that its `tracestate` belongs to it.
-    pub(crate) is_continued: bool,
+    is_continued: bool,
 }
 
 impl Trace {
     /// Continues the trace of a request, or begins one.
-    pub(crate) fn of(headers: &HeaderMap, rng: &mut (impl CryptoRng + ?Sized)) -> Self {
+    pub fn of(headers: &HeaderMap, rng: &mut (impl CryptoRng + ?Sized)) -> Self {
         let request_id: [u8; 32] = random_digits(rng);
+        Self::named(digits(&request_id), headers, rng)
+    }
+
+    /// As [`Self::of`], for a request that comes from a trusted proxy: its id is kept if it is a
+    /// word.
+    pub fn of_proxied(headers: &HeaderMap, rng: &mut (impl CryptoRng + ?Sized)) -> Self {
+        let mut ids = headers.get_all(X_REQUEST_ID).iter();
+        match (ids.next(), ids.next()) {
+            (Some(id), None) if is_word(id.as_bytes()) => Self::named(id.clone(), headers, rng),
+            _ => Self::of(headers, rng),
+        }
+    }
+
+    fn named(
+        request_id: HeaderValue,
+        headers: &HeaderMap,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Self {
         let new_trace: [u8; 32] = random_digits(rng);
         let span: [u8; 16] = random_digits(rng);
         let inbound = inbound(headers);
         let (trace_id, flags) = inbound.unwrap_or((&new_trace, b"00"));
         let parent = [b"00", trace_id, &span, flags].join(&b'-');
         Self {
-            request_id: digits(&request_id),
+            request_id,
             parent: digits(&parent),
             is_continued: inbound.is_some(),
         }
     }
 
-    /// Adds both headers.
-    pub(crate) fn write(&self, headers: &mut HeaderMap) {
+    /// What logs name the request by.
+    pub fn request_id(&self) -> &str {
+        self.request_id.to_str().unwrap_or_default()
+    }
+
+    /// What the traces of other programs name it by.
+    pub fn trace_id(&self) -> &str {
+        let parent = self.parent.to_str().unwrap_or_default();
+        parent.get(TRACE_ID).unwrap_or_default()
+    }
+
+    /// Whether the trace began before us, so that its `tracestate` belongs to it.
+    pub const fn is_continued(&self) -> bool {
+        self.is_continued
+    }
+
+    /// Adds both headers, for the backend.
+    pub fn write(&self, headers: &mut HeaderMap) {
         headers.insert(TRACEPARENT, self.parent.clone());
+        self.tell(headers);
+    }
+
+    /// Adds the request id, for the client.
+    pub fn tell(&self, headers: &mut HeaderMap) {
         headers.insert(X_REQUEST_ID, self.request_id.clone());
     }
+}
+
+/// Whether this can stand in a log line as it is.
+fn is_word(id: &[u8]) -> bool {
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    !id.is_empty() && id.len() <= LONGEST_ID && id.iter().all(fits)
 }
 
 /// Random lower-case hex.
@@ -105,12 +157,13 @@ mod tests {
     fn valid_trace_is_continued_as_a_child() {
         let inbound = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let trace = trace(inbound);
-        assert!(trace.is_continued);
+        assert!(trace.is_continued());
         assert!(parent(&trace).starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
         assert!(parent(&trace).ends_with("-01"));
         assert_ne!(trace.parent, inbound);
         assert_eq!(parent(&trace).len(), 55);
-        assert_eq!(trace.request_id.as_bytes().len(), 32);
+        assert_eq!(trace.request_id().len(), 32);
+        assert_eq!(trace.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
     }
 
     #[test]
@@ -125,8 +178,25 @@ mod tests {
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
         ] {
             let trace = trace(bad);
-            assert!(!trace.is_continued, "{bad}");
+            assert!(!trace.is_continued(), "{bad}");
             assert!(parent(&trace).ends_with("-00"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn request_id_of_a_proxy_is_kept_if_it_is_a_word() {
+        let id = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(X_REQUEST_ID, HeaderValue::from_str(value).unwrap());
+            }
+            let rng = &mut crate::entropy::rng();
+            Trace::of_proxied(&headers, rng).request_id().to_owned()
+        };
+        assert_eq!(id(&["a1-B2_c.3"]), "a1-B2_c.3");
+        let long = "a".repeat(65);
+        for odd in [&["a b"][..], &[""], &["\"x\""], &[&long], &["a", "b"], &[]] {
+            assert_eq!(id(odd).len(), 32, "{odd:?}");
         }
     }
 }

@@ -157,8 +157,9 @@ async def run(options, processes, directory, binary):
             # The group can be removed only when nothing is in it.
             await processes.stop_all()
     print(row.text)
-    if options.write and options.hour:
-        note = f"`tests/speed/run --hour --write` wrote this table, with {surroundings()}."
+    if options.write:
+        asked = "--hour" if options.hour else "--hour-short"
+        note = f"`tests/speed/run {asked} --write` wrote this table, with {surroundings()}."
         write(DOCUMENT, MARK, f"{HEAD}{row.line}\n{note}")
     return 0 if row.holds else 1
 

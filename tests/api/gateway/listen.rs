@@ -142,6 +142,8 @@ async fn head_that_never_ends_is_cut_after_ten_seconds() {
                 .connect("GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ")
                 .await,
         );
+        // Nor does one that never begins.
+        slow.push(server.connect("").await);
     }
     // Nobody else waits for them.
     let honest = server.raw("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");

@@ -1,7 +1,8 @@
 //! The listener: connections in, within limits, and out again in good order.
 //!
-//! Refuses heads over 32 KB or 100 fields, heads that take longer than ten seconds, floods of HTTP/2
-//! frames, and more connections than [`MAX_CONNECTIONS`]; cuts clients that stop reading.
+//! Refuses heads over 32 KB or 100 fields, heads that take longer than ten seconds, clients
+//! that say nothing for as long, floods of HTTP/2 frames, and more connections than
+//! [`MAX_CONNECTIONS`]; cuts clients that stop reading, and HTTP/2 streams that nobody reads.
 
 use std::io;
 use std::net::SocketAddr;

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -19,7 +19,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior, Sleep, sleep_until};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use zeroize::Zeroizing;
@@ -30,6 +30,8 @@ use crate::config;
 const INTERVAL: Duration = Duration::from_secs(5);
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long the first byte may take.
+const FIRST: Duration = Duration::from_secs(10);
 
 /// Why the certificate or the key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -189,8 +191,13 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// A connection, in the clear or under TLS.
-pub(crate) enum Connection<S> {
+/// A connection, in the clear or under TLS. One whose peer says nothing fails.
+pub(crate) struct Connection<S> {
+    stream: Stream<S>,
+    silence: Silence,
+}
+
+enum Stream<S> {
     Plain(S),
     Secure(Box<TlsStream<S>>),
 }
@@ -198,10 +205,35 @@ pub(crate) enum Connection<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Begins TLS, where there is any.
     pub(crate) async fn begin(tls: Option<&Tls>, stream: S) -> io::Result<Self> {
-        match tls {
-            Some(tls) => Ok(Self::Secure(Box::new(tls.accept(stream).await?))),
-            None => Ok(Self::Plain(stream)),
+        let stream = match tls {
+            Some(tls) => Stream::Secure(Box::new(tls.accept(stream).await?)),
+            None => Stream::Plain(stream),
+        };
+        let silence = Silence::Unbroken(None);
+        Ok(Self { stream, silence })
+    }
+}
+
+/// Whether the peer has said anything. Whoever reads heads limits their time from the first byte on
+/// only.
+enum Silence {
+    Unbroken(Option<Pin<Box<Sleep>>>),
+    Broken,
+}
+
+impl Silence {
+    /// Fails when a read that found nothing makes the silence too long.
+    fn judge(&mut self, read: Poll<io::Result<()>>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self::Unbroken(timer) = self else {
+            return read;
+        };
+        if read.is_ready() {
+            *self = Self::Broken;
+            return read;
         }
+        let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + FIRST)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -211,10 +243,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Secure(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
+        let this = self.get_mut();
+        let read = match &mut this.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Secure(stream) => Pin::new(stream).poll_read(cx, buf),
+        };
+        this.silence.judge(read, cx)
     }
 }
 
@@ -224,23 +258,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Secure(stream) => Pin::new(stream).poll_write(cx, buf),
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Secure(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Secure(stream) => Pin::new(stream).poll_flush(cx),
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Secure(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Secure(stream) => Pin::new(stream).poll_shutdown(cx),
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Secure(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 
@@ -249,16 +283,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Self::Secure(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        match &mut self.get_mut().stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::Secure(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Secure(stream) => stream.is_write_vectored(),
+        match &self.stream {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Secure(stream) => stream.is_write_vectored(),
         }
     }
 }

@@ -180,7 +180,8 @@ mod tests {
     #[tokio::test]
     async fn without_threads_tasks_run_where_they_are_given() {
         let (sender, mut receiver) = mpsc::channel(1);
-        Workers::here().spawn(async move {
+        let workers = Workers::here();
+        workers.spawn(async move {
             sender.send(thread::current().id()).await.unwrap();
         });
         assert_eq!(receiver.recv().await, Some(thread::current().id()));

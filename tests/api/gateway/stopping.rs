@@ -79,7 +79,8 @@ impl Process {
         let request = format!("{head}Content-Length: 2\r\n\r\n{{}}");
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
-        while !answer.ends_with(b"from the backend") {
+        // The last chunk.
+        while !answer.ends_with(b"\r\n0\r\n\r\n") {
             let read = socket.read_buf(&mut answer);
             let read = tokio::time::timeout(SOON, read).await.unwrap().unwrap();
             assert_ne!(read, 0, "{}", String::from_utf8_lossy(&answer));

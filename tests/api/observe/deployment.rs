@@ -247,7 +247,7 @@ fn configuration(
     format!(
         "public_url = \"http://{address}\"\nlisten = \"{address}\"\n\
          [upstreams.idp]\nprovider = \"oidc\"\nissuer = \"{issuer}\"\n\
-         client_id = \"{CLIENT_ID}\"\nclient_secret = \"{CLIENT_SECRET}\"\n\
+         client_id = \"{CLIENT_ID}\"\nclient_secret = \"{CLIENT_SECRET}\"\nrevoke_upstream = true\n\
          {}{}{}\
          [access]\nallow_emails = [\"alice@example.com\", \"bob@example.com\"]\n\
          [clients]\ncimd_allow_loopback = true\n\

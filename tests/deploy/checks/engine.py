@@ -11,6 +11,8 @@ from pathlib import Path
 
 from harness.processes import Failed
 
+# What engines put into every container; a static glibc build has its randomness from there.
+DEVICES = ("dev/null", "dev/zero", "dev/random", "dev/urandom")
 # What engines give where an image says nothing.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -35,6 +37,9 @@ class Container:
         lines = ["set -e"]
         if root:
             lines.append(f"mount --bind {root} {root}")
+            for device in DEVICES:
+                make_place(self.root / device, Path("/", device))
+                lines.append(f"mount --bind /{device} {root}/{device}")
         for inside, (outside, is_writable) in self.mounts.items():
             target = self.root / inside.lstrip("/")
             make_place(target, Path(outside))

@@ -38,7 +38,7 @@ async def check(containerfile, binary, home, processes):
     if await asyncio.wait_for(container.stop(), 60) != 0:
         container.complain("did not stop in order")
     kind = f"with {len(libraries(binary))} libraries" if libraries(binary) else "static"
-    say(f"image: the binary ({kind}) starts from an otherwise empty root as {image.user}")
+    say(f"image: the binary ({kind}) starts from a root with nothing else but an engine's devices, as {image.user}")
     await without_certificates(image, home / "bare", processes)
 
 

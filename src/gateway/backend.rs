@@ -30,9 +30,9 @@ use crate::workers::PerWorker;
 /// a request rarely meets one that is being closed.
 const POOL_IDLE: Duration = Duration::from_secs(4);
 const POOL_SIZE: usize = 4_096;
-/// Bounds what is read from a backend at once. A stream to a client that reads slowly holds up to three
-/// such pieces.
-const BUFFER: usize = 32 * 1024;
+/// Bounds what is read from a backend at once. A stream to a client that reads slowly holds up to two
+/// such pieces, beside the 32 KB that wait to be written.
+const BUFFER: usize = 16 * 1024;
 const WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// When the next of a name's addresses is tried beside a silent one.

@@ -151,7 +151,7 @@ async def key_comes(pod, gateway, binary, home):
     began = time.monotonic()
 
     async def has_it():
-        return f"Kid({kid})" in gateway.child.log.read_text()
+        return f"{kid} accept" in gateway.child.log.read_text()
 
     await until(has_it, LOOK + 3, gateway, "does not read the key that came")
     if "can read" in gateway.child.log.read_text():

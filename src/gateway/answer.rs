@@ -51,32 +51,42 @@ pub(crate) enum Denied {
 /// Every answer of the gateway's own: the status, `error` and `error_description`, for the
 /// reference in the documentation. The bearer check's are those of [`Refusal`].
 pub fn own_answers() -> impl Iterator<Item = (StatusCode, &'static str, &'static str)> {
-    let every = [
-        Denied::OddPath,
-        Denied::NoResource,
-        Denied::Origin,
-        Denied::Method,
-        Denied::Bearer(Refusal::NoToken, None),
-        Denied::Bearer(Refusal::Repeated, None),
-        Denied::Bearer(Refusal::Malformed, None),
-        Denied::Bearer(Refusal::Scope, None),
-        Denied::Session,
-        Denied::TooLarge,
-        Denied::UploadStalled,
-        Denied::Unreachable,
-        Denied::ConnectTimeout,
-        Denied::Silent,
-        Denied::Broken,
-        Denied::BackendRefused,
-        Denied::Stopping,
+    let refused = [
+        Refusal::NoToken,
+        Refusal::Repeated,
+        Refusal::Malformed,
+        Refusal::Scope,
     ];
-    every.into_iter().map(|denied| {
-        let (error, description) = denied.words();
-        (denied.status(), error, description)
-    })
+    let refused = refused.map(|refusal| Denied::Bearer(refusal, None));
+    Denied::besides_bearer()
+        .into_iter()
+        .chain(refused)
+        .map(|denied| {
+            let (error, description) = denied.words();
+            (denied.status(), error, description)
+        })
 }
 
 impl Denied {
+    /// Each but those of the bearer check.
+    const fn besides_bearer() -> [Self; 13] {
+        [
+            Self::OddPath,
+            Self::NoResource,
+            Self::Origin,
+            Self::Method,
+            Self::Session,
+            Self::TooLarge,
+            Self::UploadStalled,
+            Self::Unreachable,
+            Self::ConnectTimeout,
+            Self::Silent,
+            Self::Broken,
+            Self::BackendRefused,
+            Self::Stopping,
+        ]
+    }
+
     /// A word for logs and metrics.
     pub(crate) const fn as_str(&self) -> &'static str {
         match self {
@@ -216,23 +226,9 @@ mod tests {
         ];
         let opening = OpenError::ALL.map(Refusal::NotOpened);
         let refused = refusals.into_iter().chain(opening);
-        let all = [
-            Denied::OddPath,
-            Denied::NoResource,
-            Denied::Origin,
-            Denied::Method,
-            Denied::Session,
-            Denied::TooLarge,
-            Denied::UploadStalled,
-            Denied::Unreachable,
-            Denied::ConnectTimeout,
-            Denied::Silent,
-            Denied::Broken,
-            Denied::BackendRefused,
-            Denied::Stopping,
-        ]
-        .into_iter()
-        .chain(refused.map(|refusal| Denied::Bearer(refusal, None)));
+        let all = Denied::besides_bearer()
+            .into_iter()
+            .chain(refused.map(|refusal| Denied::Bearer(refusal, None)));
         let Values::Closed(known) = figures::DENIED.labels[0].values else {
             panic!("the reasons are a closed list")
         };

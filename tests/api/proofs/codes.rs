@@ -1,4 +1,4 @@
-//! A million codes redeemed within the life of a claim.
+//! A million codes that are never redeemed, and a million redeemed within the life of a claim.
 
 use std::fs;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ const AT_ONCE: usize = 8;
 /// F26, in bytes.
 const MOST: u64 = 80 << 20;
 const LEFT: u64 = 10 << 20;
+/// F27, in bytes.
+const UNREDEEMED: u64 = 10 << 20;
 /// From then on nothing of a code that was redeemed at the start is remembered.
 const OVER: Duration = Duration::from_secs(300);
 
@@ -53,6 +55,44 @@ async fn redeem(world: &Arc<World>, client: &Arc<Client>, code: &AuthorizationCo
     while let Some(done) = tasks.join_next().await {
         done.unwrap();
     }
+}
+
+/// Signs in so many times, several at once, and leaves the codes where they are.
+async fn mint(world: &Arc<World>, client: &Client, count: usize) {
+    let mut tasks = JoinSet::new();
+    for worker in 0..AT_ONCE {
+        let (world, mut client) = (Arc::clone(world), client.clone());
+        tasks.spawn(async move {
+            for _ in (worker..count).step_by(AT_ONCE) {
+                client.code(&world, "alice").await;
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+}
+
+// F27
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn codes_that_nobody_redeems_leave_nothing() {
+    let count = count(200);
+    let world = Arc::new(Frugal::behind(World::new(), |_| {}));
+    let client = Client::register(&world).await;
+    mint(&world, &client, WARM).await;
+    let before = memory();
+    let begun = Instant::now();
+    mint(&world, &client, count).await;
+    let (took, after) = (begun.elapsed().as_secs_f64(), memory());
+    let growth = after.saturating_sub(before);
+    let rate = f64::from(u32::try_from(count).unwrap()) / took;
+    measured(&format!(
+        "{} codes in {took:.0} s ({rate:.0} a second): {} KB before, {} KB more after",
+        thousands(count),
+        thousands(usize::try_from(before >> 10).unwrap()),
+        thousands(usize::try_from(growth >> 10).unwrap()),
+    ));
+    assert!(!is_alone() || growth < UNREDEEMED);
 }
 
 // F26

@@ -43,6 +43,14 @@ PROOFS = (
         1_000_000,
     ),
     Proof(
+        "F27",
+        "api::proofs::codes::codes_that_nobody_redeems_leave_nothing",
+        "a million sign-ins end with a code that is never redeemed",
+        "less than 10 MB more",
+        1_000,
+        1_000_000,
+    ),
+    Proof(
         "F29",
         "api::replay_redis::grants::refreshes_of_many_grants_are_quick_and_small",
         "100,000 grants refresh every ten minutes, in bursts of ten times as many, on Redis",

@@ -54,6 +54,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `redis` | yes | the shared replay store: Redis or Valkey |
+//! | `mimalloc` | yes | nothing here: the allocator of the command |
 //!
 //! # Where things are
 //!

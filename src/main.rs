@@ -4,6 +4,10 @@ use std::process::ExitCode;
 
 use mcp_oauth::cli;
 
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let env = std::env::vars_os().map(|(name, value)| {
         // What is not Unicode is no value of ours; its name still deserves an answer.

@@ -35,7 +35,7 @@ use mcp_oauth::oauth::names::{
     ClientHash, GrantId, Issuer, ResourceUri, Secret, Subject, TokenId, UpstreamFingerprint,
     UpstreamName,
 };
-use mcp_oauth::oauth::records::{AccessToken, Identity};
+use mcp_oauth::oauth::records::AccessToken;
 use mcp_oauth::oauth::scope::Scope;
 use mcp_oauth::seal::{Keyring, Keys, Sealed};
 use mcp_oauth::time::{Clock as _, SystemClock, Timestamp};
@@ -119,11 +119,9 @@ fn record(issuer: &str, now: Timestamp, upstream_token: usize) -> AccessToken {
         grant: GrantId::random(&mut rng()),
         grant_issued_at: now,
         fingerprint: upstream(),
-        identity: Identity {
-            email: Some("alice@example.com".to_owned()),
-            preferred_username: Some("alice".to_owned()),
-            groups: Vec::new(),
-        },
+        email: Some("alice@example.com".to_owned()),
+        preferred_username: Some("alice".to_owned()),
+        groups: Vec::new(),
         upstream_token: (upstream_token > 0).then(|| Secret::new("x".repeat(upstream_token))),
     }
 }

@@ -4,26 +4,28 @@
 //! that say nothing for as long, floods of HTTP/2 frames, and more connections than
 //! [`MAX_CONNECTIONS`]; cuts clients that stop reading, and HTTP/2 streams that nobody reads.
 
+use std::cell::RefCell;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Request, Version};
+use axum::response::Response;
 use futures_util::TryFutureExt as _;
 use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tower::{Service as _, service_fn};
+use tower::Service;
 
 use crate::gateway::stall::{PATIENCE, Stalled};
 use crate::gateway::unread::{Streams, Unread};
@@ -36,8 +38,6 @@ pub const MAX_CONNECTIONS: usize = 10_000;
 const HEAD: Duration = Duration::from_secs(10);
 /// Bytes of a request's head.
 const HEAD_BYTES: usize = 32 * 1024;
-/// Fields of a request's head.
-const HEAD_FIELDS: usize = 100;
 /// Requests of one HTTP/2 connection at once.
 const STREAMS: u32 = 128;
 /// What one HTTP/2 stream may hold back for a client that reads slowly.
@@ -53,23 +53,40 @@ const FIRST_WORDS: Duration = Duration::from_millis(500);
 /// What the deadline leaves for last words: the end of an answer, the end of a stream.
 pub const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// What can be served: a service of axum's kind that is always ready, as routers are.
+pub trait Serve:
+    Service<Request<Body>, Response = Response, Error = Infallible, Future: Send + 'static>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S> Serve for S where
+    S: Service<Request<Body>, Response = Response, Error = Infallible, Future: Send + 'static>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
 /// Accepts connections until `stop`, then lets them finish until `deadline`. What is open then has
 /// [`LAST_WORDS`] to write its end. Connections stay in the runtime of the caller.
-pub async fn serve(
+pub async fn serve<S: Serve>(
     listener: TcpListener,
-    router: Router,
+    front: S,
     tls: Option<Arc<Tls>>,
     stop: CancellationToken,
     deadline: CancellationToken,
 ) {
-    serve_on(&Workers::here(), listener, router, tls, stop, deadline).await;
+    serve_on(&Workers::here(), listener, front, tls, stop, deadline).await;
 }
 
 /// [`serve`], with the connections handed to workers in turn.
-pub async fn serve_on(
+pub async fn serve_on<S: Serve>(
     workers: &Workers,
     listener: TcpListener,
-    router: Router,
+    front: S,
     tls: Option<Arc<Tls>>,
     stop: CancellationToken,
     deadline: CancellationToken,
@@ -77,7 +94,7 @@ pub async fn serve_on(
     let entrance = Entrance {
         workers,
         builder: builder(),
-        router,
+        front,
         tls,
         graceful: GracefulShutdown::new(),
         closing: CancellationToken::new(),
@@ -109,10 +126,10 @@ pub async fn serve_on(
 }
 
 /// Where connections come in, and are seen off.
-struct Entrance<'a> {
+struct Entrance<'a, S> {
     workers: &'a Workers,
     builder: Builder<Streams>,
-    router: Router,
+    front: S,
     tls: Option<Arc<Tls>>,
     graceful: GracefulShutdown,
     /// Whoever has not begun to speak by then is too late.
@@ -120,12 +137,12 @@ struct Entrance<'a> {
     deadline: CancellationToken,
 }
 
-impl Entrance<'_> {
+impl<S: Serve> Entrance<'_, S> {
     /// Serves a connection in a task of its own.
     fn admit(&self, stream: std::net::TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
         // An answer that is ready must not wait for another packet.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(service(self.router.clone(), peer));
+        let service = service(self.front.clone(), peer);
         let (builder, tls) = (self.builder.clone(), self.tls.clone());
         let (watcher, closing) = (self.graceful.watcher(), self.closing.clone());
         self.workers.spawn(async move {
@@ -225,8 +242,9 @@ fn builder() -> Builder<Streams> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
-        .max_buf_size(HEAD_BYTES)
-        .max_headers(HEAD_FIELDS);
+        // 100 fields are its default; with a number of ours it would fill the room for them at each
+        // request.
+        .max_buf_size(HEAD_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -239,21 +257,23 @@ fn builder() -> Builder<Streams> {
     builder
 }
 
-/// The router for one connection: requests know their peer.
-fn service(
-    router: Router,
+/// The service for one connection: requests know their peer.
+fn service<S: Serve>(
+    front: S,
     peer: SocketAddr,
-) -> impl tower::Service<
+) -> impl hyper::service::Service<
     Request<Incoming>,
-    Response = axum::response::Response,
-    Error = std::convert::Infallible,
-    Future: Send,
-> + Clone {
+    Response = Response,
+    Error = Infallible,
+    Future: Send + 'static,
+> {
+    // Cloned for each connection, so that it need not be for each request.
+    let front = RefCell::new(front);
     service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
         let is_stream = request.version() == Version::HTTP_2;
-        let answered = router.clone().into_service().call(request);
+        let answered = front.borrow_mut().call(request);
         answered.map_ok(move |answer| {
             if is_stream {
                 return answer.map(|body| Body::new(Unread::new(body)));

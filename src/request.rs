@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Entrance   the first layer: names the request, times it, tells its name in the answer
+//! Endpoint   which of few things it is about
 //! Trace      X-Request-Id and traceparent
 //! current()  the request that this task works for; log lines carry its ids
 //! ```
@@ -9,11 +10,13 @@
 //! The name travels with the task, not with a span: a span costs an allocation per request even
 //! where nothing is logged. Work that outlives its request takes it along with [`carried`].
 
+mod endpoint;
 mod entrance;
 mod trace;
 
 use std::future::Future;
 
+pub use self::endpoint::{Endpoint, Endpoints};
 pub use self::entrance::{Entered, Entrance, Named};
 pub use self::trace::{TRACEPARENT, TRACESTATE, Trace, X_REQUEST_ID};
 
@@ -23,7 +26,7 @@ tokio::task_local! {
 
 /// The request that this task works for.
 pub fn current() -> Option<Trace> {
-    CURRENT.try_with(Trace::clone).ok()
+    CURRENT.try_with(|trace| *trace).ok()
 }
 
 /// Work for another task, done in the name of this request.
@@ -48,7 +51,7 @@ mod tests {
         let trace = Trace::of(&HeaderMap::new(), &mut crate::entropy::rng());
         let id = |trace: Option<Trace>| trace.map(|it| it.request_id().to_owned());
         let (carried, left) = CURRENT
-            .scope(trace.clone(), async {
+            .scope(trace, async {
                 let carried = tokio::spawn(carried(async { current() }));
                 let left = tokio::spawn(async { current() });
                 (carried.await.unwrap(), left.await.unwrap())

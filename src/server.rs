@@ -1,5 +1,7 @@
 //! Assembles the rooms to one server, and runs it.
 
+mod dispatch;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
@@ -10,16 +12,17 @@ use axum::Router;
 use axum::http::HeaderValue;
 use axum::http::header::STRICT_TRANSPORT_SECURITY;
 use tokio::net::TcpListener;
+use tower::Layer as _;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::admin::{self, Readiness, Render};
 use crate::config::{Config, Resource, StoreKind};
 use crate::entropy;
 use crate::figures;
-use crate::gateway::host::{HostLayer, Hosts};
+use crate::gateway::host::{HostCheck, HostLayer, Hosts};
 use crate::gateway::{self, Gateway, GatewayError, GatewayParts, Patience, Stopping};
 use crate::http::documents::Fetch;
-use crate::http::visitors::Visitors;
+use crate::http::visitors::{Reception, Visitors};
 use crate::http::{App, AppParts, routes};
 use crate::listen;
 use crate::net::{
@@ -31,17 +34,19 @@ use crate::replay::memory::MemoryStore;
 #[cfg(feature = "redis")]
 use crate::replay::redis::{RedisSettings, RedisStore};
 use crate::replay::{Measured, ReplayStore, Revocations};
-use crate::request::Entrance;
+use crate::request::{Endpoints, Entered, Entrance};
 use crate::seal::{Ages, KeyError, Keys};
 use crate::time::Clock;
 use crate::tls::{Tls, TlsError};
 use crate::upstream::Upstream;
 use crate::workers::Workers;
 
+pub use self::dispatch::Dispatch;
+
 /// A server that is ready to run.
 pub struct Server {
     app: Arc<App>,
-    router: Router,
+    front: Front,
     tls: Option<Arc<Tls>>,
     stopping: Stopping,
     asked_to_stop: Arc<AtomicBool>,
@@ -157,14 +162,10 @@ impl Server {
             stopping,
         } = Rooms::build(config, clock).await?;
         tokio::spawn(Arc::clone(&app.keys).watch());
-        let router = front(&app, gateway);
+        let front = front(&app, gateway);
         Ok(Self {
             app,
-            router: if tls.is_some() {
-                secured(router)
-            } else {
-                router
-            },
+            front,
             tls,
             stopping,
             asked_to_stop: Arc::default(),
@@ -173,7 +174,12 @@ impl Server {
 
     /// Everything as one router, for tests.
     pub fn router(&self) -> Router {
-        self.router.clone()
+        let router = Router::new().fallback_service(self.front.clone());
+        if self.tls.is_some() {
+            router.layer(secured())
+        } else {
+            router
+        }
     }
 
     /// Serves the admin endpoints where the configuration asks for them.
@@ -229,7 +235,7 @@ impl Server {
     ) {
         let Self {
             app,
-            router,
+            front,
             tls,
             stopping,
             asked_to_stop,
@@ -249,7 +255,13 @@ impl Server {
             tracing::warn!(%error, "no threads for the connections: one serves them all");
             Workers::here()
         });
-        listen::serve_on(&workers, listener, router, tls, drain, deadline.clone()).await;
+        let until = deadline.clone();
+        if tls.is_some() {
+            let front = secured().layer(front);
+            listen::serve_on(&workers, listener, front, tls, drain, until).await;
+        } else {
+            listen::serve_on(&workers, listener, front, None, drain, until).await;
+        }
         app.tell_upstreams_until(deadline.cancelled()).await;
     }
 }
@@ -330,41 +342,44 @@ fn followed_certificate(config: &Config) -> Result<Option<Arc<Tls>>, TlsError> {
 }
 
 /// Browsers come back over https only, since it is we who end it (RFC 6797 §6.1).
-fn secured(router: Router) -> Router {
+fn secured() -> SetResponseHeaderLayer<HeaderValue> {
     let year = HeaderValue::from_static("max-age=31536000");
-    router.layer(SetResponseHeaderLayer::if_not_present(
-        STRICT_TRANSPORT_SECURITY,
-        year,
-    ))
+    SetResponseHeaderLayer::if_not_present(STRICT_TRANSPORT_SECURITY, year)
 }
 
-/// Everything that is served, as one router: the authorization server, the gateway behind it, and
-/// around both, from the outside in, the name of the request, the pages for people who come to an
-/// address for programs, and the check of the server's name.
-pub fn front(app: &Arc<App>, gateway: impl Into<Arc<Gateway>>) -> Router {
-    let router = routes::router(app).merge(gateway::router(gateway.into()));
-    received(app, router)
+/// Everything that is served: the authorization server, the gateway behind it, and around both, from
+/// the outside in, the name of the request, the pages for people who come to an address for programs,
+/// and the check of the server's name.
+pub type Front = Entered<Reception<HostCheck<Dispatch>>>;
+
+/// Puts [`Front`] together.
+pub fn front(app: &Arc<App>, gateway: impl Into<Arc<Gateway>>) -> Front {
+    let (endpoints, routes) = (endpoints(app), routes::router(app));
+    around(app).layer(Dispatch::new(endpoints, routes, gateway.into()))
 }
 
 /// The same for a program with paths of its own: only what the protocol names, and the resources
 /// that have a backend.
 pub(crate) fn embedded(app: &Arc<App>, gateway: &Arc<Gateway>) -> Router {
     let router = routes::protocol(app).merge(gateway::routes(Arc::clone(gateway)));
-    received(app, router)
+    router.layer(around(app))
 }
 
-/// Around a router: the name of the request, the pages for people, and the check of the server's
-/// name.
-fn received(app: &Arc<App>, router: Router) -> Router {
+/// What is around everything.
+fn around(app: &Arc<App>) -> (Entrance, Visitors, HostLayer) {
     let hosts = Hosts::new(&app.config.public_url);
-    router.layer((entrance(app), visitors(app), HostLayer::new(hosts)))
+    (entrance(app), visitors(app), HostLayer::new(hosts))
 }
 
 /// Names each request.
 pub(crate) fn entrance(app: &Arc<App>) -> Entrance {
+    Entrance::new(&app.config.trusted_proxies, endpoints(app))
+}
+
+fn endpoints(app: &App) -> Arc<Endpoints> {
     let callbacks = app.upstreams.values();
     let callbacks = callbacks.map(|it| it.profile().callback_path.clone());
-    Entrance::new(&app.config.trusted_proxies, callbacks)
+    Arc::new(Endpoints::new(callbacks))
 }
 
 /// The pages for people who come to an address for programs.

@@ -11,7 +11,7 @@ use crate::entropy;
 use crate::oauth::names::{
     ClientHash, GrantId, InstanceId, Secret, Subject, TokenId, UpstreamFingerprint,
 };
-use crate::oauth::records::{AccessToken, AuthMethod, Identity, RefreshToken, UpstreamCredential};
+use crate::oauth::records::{AccessToken, AuthMethod, RefreshToken, UpstreamCredential};
 use crate::seal::Keyring;
 
 /// One entry of the Windows Credential Manager, in which some clients keep both tokens.
@@ -95,15 +95,7 @@ fn access(
     upstream_token: Option<usize>,
 ) -> Option<usize> {
     let rng = &mut entropy::rng();
-    let identity = if resource.forward.identity {
-        Identity {
-            email: Some("firstname.lastname@example.com".to_owned()),
-            preferred_username: Some("firstname.lastname".to_owned()),
-            groups: Vec::new(),
-        }
-    } else {
-        Identity::default()
-    };
+    let known = |text: &str| resource.forward.identity.then(|| text.to_owned());
     let record = AccessToken {
         iss: patient.config().public_url.issuer.to_string(),
         sub: subject(resource),
@@ -116,7 +108,9 @@ fn access(
         grant: GrantId::random(rng),
         grant_issued_at: patient.now,
         fingerprint: UpstreamFingerprint::of_upstream("doctor", "doctor"),
-        identity,
+        email: known("firstname.lastname@example.com"),
+        preferred_username: known("firstname.lastname"),
+        groups: Vec::new(),
         upstream_token: upstream_token.map(|bytes| Secret::new("t".repeat(bytes))),
     };
     let sealed = keyring.seal(&record, rng).ok()?;

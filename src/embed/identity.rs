@@ -33,18 +33,17 @@ impl Identity {
 
     /// The e-mail address, only if the provider has verified it.
     pub fn email(&self) -> Option<&str> {
-        self.principal.token().identity.email.as_deref()
+        self.principal.token().email.as_deref()
     }
 
     /// The name that the person goes by at the provider. People can change it.
     pub fn preferred_username(&self) -> Option<&str> {
-        let identity = &self.principal.token().identity;
-        identity.preferred_username.as_deref()
+        self.principal.token().preferred_username.as_deref()
     }
 
     /// The person's groups, as the provider lists them.
     pub fn groups(&self) -> &[String] {
-        &self.principal.token().identity.groups
+        &self.principal.token().groups
     }
 
     /// What the person allowed the client, scope by scope.

@@ -5,11 +5,13 @@
 
 use std::error::Error;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::header::HOST;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
 use hyper_rustls::builderstates::WantsSchemes;
@@ -68,6 +70,9 @@ pub(crate) struct Backend {
     clients: PerWorker<Client<Within<HttpsConnector<HttpConnector>>, Upload>>,
     scheme: Scheme,
     authority: Authority,
+    /// What the client would write anew for each request; none where HTTP/2 may be spoken, which
+    /// says it in another way.
+    host: Option<HeaderValue>,
     path: String,
     origin: String,
 }
@@ -86,10 +91,14 @@ impl Backend {
                 resource: resource.path.clone(),
                 source,
             })?;
+        let host = (scheme == Scheme::HTTP)
+            .then(|| HeaderValue::from_str(authority.as_str()).map_err(|_| unusable()))
+            .transpose()?;
         Ok(Self {
-            clients: PerWorker::new(|| client(connector.clone())),
+            clients: PerWorker::new(|| client(connector.clone(), host.is_none())),
             scheme,
             authority,
+            host,
             path: url.path().to_owned(),
             origin: url.origin().ascii_serialization(),
         })
@@ -100,9 +109,12 @@ impl Backend {
         &self,
         method: Method,
         target: Uri,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
         body: Upload,
     ) -> hyper_util::client::legacy::ResponseFuture {
+        if let Some(host) = &self.host {
+            headers.insert(HOST, host.clone());
+        }
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = target;
@@ -156,7 +168,8 @@ impl Backend {
     }
 }
 
-fn client<C>(connector: C) -> Client<C, Upload>
+/// `names_host` is whether the client is to write `Host` itself.
+fn client<C>(connector: C, names_host: bool) -> Client<C, Upload>
 where
     C: hyper_util::client::legacy::connect::Connect + Clone,
 {
@@ -165,6 +178,7 @@ where
         .pool_max_idle_per_host(POOL_SIZE)
         .pool_timer(TokioTimer::new())
         .timer(TokioTimer::new())
+        .set_host(names_host)
         .http1_max_buf_size(BUFFER)
         .http2_initial_stream_window_size(WINDOW)
         .http2_initial_connection_window_size(CONNECTION_WINDOW)
@@ -185,15 +199,17 @@ fn connector(
     } else {
         builder.with_provider_and_webpki_roots(provider)?
     };
-    Ok(within(builder, limit))
+    Ok(within(builder, HttpConnector::new(), limit))
 }
 
 /// The connector over whatever TLS was chosen: HTTP/2 where the backend picks it by ALPN.
-fn within(
+fn within<R>(
     tls: HttpsConnectorBuilder<WantsSchemes>,
+    mut tcp: HttpConnector<R>,
     limit: Duration,
-) -> Within<HttpsConnector<HttpConnector>> {
-    let mut tcp = HttpConnector::new();
+) -> Within<HttpsConnector<HttpConnector<R>>> {
+    // Shared out among a name's addresses, so that a silent one leaves time for the others.
+    tcp.set_connect_timeout(Some(limit));
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_keepalive(Some(KEEP_ALIVE));
@@ -254,6 +270,7 @@ where
 
 /// What a failure before the head of the answer means for the client.
 pub(crate) fn denied(error: &hyper_util::client::legacy::Error) -> Denied {
+    let is_connect = error.is_connect();
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {
         match error.downcast_ref() {
@@ -261,12 +278,13 @@ pub(crate) fn denied(error: &hyper_util::client::legacy::Error) -> Denied {
             Some(UploadError::Stalled) => return Denied::UploadStalled,
             Some(UploadError::Broken) | None => {}
         }
-        if error.is::<TooSlow>() {
+        let io = error.downcast_ref().map(io::Error::kind);
+        if error.is::<TooSlow>() || (is_connect && io == Some(io::ErrorKind::TimedOut)) {
             return Denied::ConnectTimeout;
         }
         cause = error.source();
     }
-    if error.is_connect() {
+    if is_connect {
         Denied::Unreachable
     } else {
         Denied::Broken
@@ -275,13 +293,16 @@ pub(crate) fn denied(error: &hyper_util::client::legacy::Error) -> Denied {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use http_body_util::BodyExt as _;
     use hyper::body::Incoming;
     use hyper::service::service_fn;
+    use hyper_util::client::legacy::connect::dns::Name;
     use hyper_util::rt::TokioIo;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket, TcpStream};
+    use tokio::time::{Instant, timeout};
 
     use super::super::pulse::Pulse;
     use super::*;
@@ -289,7 +310,10 @@ mod tests {
     fn backend(url: &str) -> Backend {
         let url = Url::parse(url).unwrap();
         Backend {
-            clients: PerWorker::new(|| client(connector(&url, Duration::from_secs(1)).unwrap())),
+            clients: PerWorker::new(|| {
+                client(connector(&url, Duration::from_secs(1)).unwrap(), true)
+            }),
+            host: None,
             scheme: Scheme::HTTP,
             authority: Authority::from_static("10.0.0.1:3000"),
             path: url.path().to_owned(),
@@ -360,7 +384,7 @@ mod tests {
                 let socket = TokioIo::new(acceptor.accept(socket).await.unwrap());
                 counted.fetch_add(1, Ordering::SeqCst);
                 let service = service_fn(|request: Request<Incoming>| async move {
-                    let host = request.headers().get(http::header::HOST).is_some();
+                    let host = request.headers().get(HOST).is_some();
                     let spoken = format!("{:?} {host} {}", request.version(), request.uri());
                     Ok::<_, std::convert::Infallible>(http::Response::new(spoken))
                 });
@@ -372,6 +396,98 @@ mod tests {
             }
         });
         (port, connections)
+    }
+
+    /// A resolver that knows these addresses of every name.
+    #[derive(Clone)]
+    struct Known(Result<Vec<SocketAddr>, io::ErrorKind>);
+
+    impl Service<Name> for Known {
+        type Response = std::vec::IntoIter<SocketAddr>;
+        type Error = io::Error;
+        type Future = std::future::Ready<Result<Self::Response, io::Error>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Name) -> Self::Future {
+            let known = self.0.clone();
+            std::future::ready(known.map(Vec::into_iter).map_err(io::Error::from))
+        }
+    }
+
+    /// An address whose machine takes no connection: its queue is full, and nobody empties it.
+    async fn silent(address: &str) -> (SocketAddr, Vec<TcpStream>, TcpListener) {
+        let address: SocketAddr = address.parse().unwrap();
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        };
+        let socket = socket.unwrap();
+        socket.bind(address).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(connected) =
+            timeout(Duration::from_millis(100), TcpStream::connect(address)).await
+        {
+            waiting.push(connected.unwrap());
+            assert!(waiting.len() < 10, "the queue has no end");
+        }
+        (address, waiting, listener)
+    }
+
+    // F37
+    #[tokio::test]
+    async fn dead_address_of_a_name_leaves_time_for_the_next() {
+        const LIMIT: Duration = Duration::from_secs(1);
+        let alive = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = alive.local_addr().unwrap();
+        let service = axum::Router::new().fallback(|| async { "here" });
+        tokio::spawn(async move { axum::serve(alive, service).await });
+        let unused = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let refused = unused.local_addr().unwrap();
+        drop(unused);
+        let (black_v4, _queue_v4, _held_v4) = silent("127.0.0.1:0").await;
+        let (black_v6, _queue_v6, _held_v6) = silent("[::1]:0").await;
+
+        for (known, expected, at_most) in [
+            (Ok(vec![refused, good]), Ok(()), LIMIT / 4),
+            (Ok(vec![black_v6, good]), Ok(()), LIMIT / 2),
+            (Ok(vec![black_v4, good]), Ok(()), LIMIT),
+            (Ok(vec![refused]), Err("backend_unreachable"), LIMIT / 4),
+            (
+                Ok(vec![black_v4]),
+                Err("backend_connect_timeout"),
+                LIMIT * 3 / 2,
+            ),
+            (
+                Ok(vec![black_v4, black_v4]),
+                Err("backend_connect_timeout"),
+                LIMIT * 3 / 2,
+            ),
+            (Ok(Vec::new()), Err("backend_unreachable"), LIMIT / 4),
+            (
+                Err(io::ErrorKind::NotFound),
+                Err("backend_unreachable"),
+                LIMIT / 4,
+            ),
+        ] {
+            let provider = rustls::crypto::aws_lc_rs::default_provider();
+            let tls = HttpsConnectorBuilder::new().with_provider_and_webpki_roots(provider);
+            let tcp = HttpConnector::new_with_resolver(Known(known.clone()));
+            let client = client(within(tls.unwrap(), tcp, LIMIT), true);
+            let pulse = Pulse::new(LIMIT);
+            let mut request = Request::new(Upload::new("".into(), 0, pulse, LIMIT));
+            *request.uri_mut() = Uri::from_static("http://backend.internal/mcp");
+            let begun = Instant::now();
+            let answered = client.request(request).await;
+            let took = begun.elapsed();
+            let answered = answered.map(drop).map_err(|error| denied(&error).as_str());
+            assert_eq!(answered, expected, "{known:?}");
+            assert!(took < at_most, "{known:?} took {took:?}");
+        }
     }
 
     #[tokio::test]
@@ -396,10 +512,10 @@ mod tests {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let tls = HttpsConnectorBuilder::new().with_tls_config(trusting);
-        let connector = within(tls, Duration::from_secs(5));
+        let connector = within(tls, HttpConnector::new(), Duration::from_secs(5));
         let url = format!("https://localhost:{port}/mcp");
         let backend = Backend {
-            clients: PerWorker::new(|| client(connector.clone())),
+            clients: PerWorker::new(|| client(connector.clone(), true)),
             scheme: Scheme::HTTPS,
             authority: Authority::try_from(format!("localhost:{port}")).unwrap(),
             ..backend(&url)

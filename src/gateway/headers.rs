@@ -188,8 +188,7 @@ impl<'a> ConnectionOptions<'a> {
 pub(crate) fn add_identity(built: &mut HeaderMap, forward: Forward, principal: &Principal) {
     let token = principal.token();
     if forward.identity {
-        let identity = &token.identity;
-        let groups: Vec<_> = identity
+        let groups: Vec<_> = token
             .groups
             .iter()
             .filter(|group| !group.is_empty())
@@ -198,10 +197,10 @@ pub(crate) fn add_identity(built: &mut HeaderMap, forward: Forward, principal: &
         let groups = (!groups.is_empty()).then(|| groups.join(",").into());
         for (name, text) in [
             (X_FORWARDED_USER, Some(encoded(token.sub.as_str()))),
-            (X_FORWARDED_EMAIL, identity.email.as_deref().map(encoded)),
+            (X_FORWARDED_EMAIL, token.email.as_deref().map(encoded)),
             (
                 X_FORWARDED_PREFERRED_USERNAME,
-                identity.preferred_username.as_deref().map(encoded),
+                token.preferred_username.as_deref().map(encoded),
             ),
             (X_FORWARDED_GROUPS, groups),
         ] {

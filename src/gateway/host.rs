@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use futures_util::future::{Either, Ready, ready};
@@ -44,15 +43,15 @@ impl Hosts {
     }
 
     /// Whether a request names this server.
-    pub fn accepts(&self, request: &http::request::Parts) -> bool {
-        let mut hosts = request.headers.get_all(HOST).iter();
+    pub fn accepts<B>(&self, request: &http::Request<B>) -> bool {
+        let mut hosts = request.headers().get_all(HOST).iter();
         let host = hosts.next().map(http::HeaderValue::as_bytes);
         // RFC 9112 §3.2: more than one is malformed.
         if hosts.next().is_some() {
             return false;
         }
         // HTTP/2 and absolute-form: the target's authority; a Host beside it must agree.
-        let target = request.uri.authority().map(|it| it.as_str().as_bytes());
+        let target = request.uri().authority().map(|it| it.as_str().as_bytes());
         match (target, host) {
             (None, None) => false,
             (Some(only), None) | (None, Some(only)) => self.is_ours(only),
@@ -140,9 +139,8 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let (parts, body): (_, Body) = request.into_parts();
-        if self.hosts.accepts(&parts) {
-            Either::Right(self.inner.call(Request::from_parts(parts, body)))
+        if self.hosts.accepts(&request) {
+            Either::Right(self.inner.call(request))
         } else {
             self.denied.increment(&["host"]);
             Either::Left(ready(Ok(self.hosts.misdirected())))
@@ -163,12 +161,12 @@ mod tests {
         })
     }
 
-    fn request(target: &str, host: &[&str]) -> http::request::Parts {
+    fn request(target: &str, host: &[&str]) -> http::Request<()> {
         let mut builder = http::Request::builder().uri(target);
         for value in host {
             builder = builder.header(HOST, *value);
         }
-        builder.body(()).unwrap().into_parts().0
+        builder.body(()).unwrap()
     }
 
     // G2

@@ -145,13 +145,14 @@ impl BearerLayer {
         }
         let route = self.route()?;
         let resource = &route.resource;
-        let principal = gateway.admit(route, &parts)?;
+        let now = gateway.conditions.clock.now();
+        let principal = gateway.admit(route, &parts, now)?;
         let session = session::open(
             &parts.headers,
             &gateway.keys,
             principal.as_ref(),
             &resource.path,
-            gateway.clock.now(),
+            now,
         )
         .map_err(|_| Denied::Session)?;
         if declared_length(&parts.headers).is_some_and(|it| it > resource.max_body) {

@@ -53,6 +53,7 @@ use self::backend::Backend;
 use self::cors::{Origin, Origins};
 use self::proxy::Passage;
 use self::pulse::Pulse;
+use self::warrant::Conditions;
 use crate::config::{AuthMode, Config, Resource};
 use crate::figures::{self, Handles};
 use crate::oauth::bearer::{self, Ended, Principal, ProtectedResource, Refusal};
@@ -61,7 +62,7 @@ use crate::oauth::records::AccessToken;
 use crate::replay::Revocations;
 use crate::request::{self, Trace};
 use crate::seal::Keys;
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 use crate::workers::PerWorker;
 
 pub use self::answer::{is_own, own_answers};
@@ -110,9 +111,7 @@ pub struct Gateway {
     routes: Vec<Route>,
     origins: Origins,
     keys: Arc<Keys>,
-    clock: Arc<dyn Clock>,
-    ended: Arc<dyn Ended>,
-    stopping: Stopping,
+    conditions: Arc<Conditions>,
     patience: Patience,
     pulses: PerWorker<Pulse>,
     meters: Meters,
@@ -162,9 +161,11 @@ impl Gateway {
             routes,
             origins: Origins::new(config.cors.clone(), &config.public_url),
             keys: parts.keys,
-            clock: parts.clock,
-            ended: parts.ended,
-            stopping: parts.stopping,
+            conditions: Arc::new(Conditions {
+                clock: parts.clock,
+                ended: parts.ended,
+                stopping: parts.stopping,
+            }),
             pulses: PerWorker::new(|| Pulse::new(parts.patience.tick)),
             patience: parts.patience,
             meters: Meters {
@@ -212,13 +213,14 @@ impl Gateway {
         if let Some(answer) = browser(&parts, origin)? {
             return Ok(answer);
         }
-        let principal = self.admit(route, &parts)?;
+        let now = self.conditions.clock.now();
+        let principal = self.admit(route, &parts, now)?;
         let session = session::open(
             &parts.headers,
             &self.keys,
             principal.as_ref(),
             &route.resource.path,
-            self.clock.now(),
+            now,
         )
         .map_err(|_| Denied::Session)?;
 
@@ -243,12 +245,15 @@ impl Gateway {
     }
 
     /// The bearer check: who makes the request, or nobody where that is allowed.
-    fn admit(&self, route: &Route, parts: &Parts) -> Result<Option<Principal>, Denied> {
-        let checked = bearer::presented(&parts.headers).and_then(|token| {
-            route
-                .protected
-                .check(token, &self.keys, &*self.ended, self.clock.now())
-        });
+    fn admit(
+        &self,
+        route: &Route,
+        parts: &Parts,
+        now: Timestamp,
+    ) -> Result<Option<Principal>, Denied> {
+        let ended = &*self.conditions.ended;
+        let checked = bearer::presented(&parts.headers)
+            .and_then(|token| route.protected.check(token, &self.keys, ended, now));
         match checked {
             Ok(principal) => Ok(Some(principal)),
             Err(Refusal::NoToken) if route.resource.auth == AuthMode::Optional => Ok(None),

@@ -5,13 +5,14 @@
 //! is a fault between the two servers. Everything else passes with its status and its bytes.
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
 use futures_util::future::{Either, select};
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, LOCATION};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::ResponseFuture;
 
@@ -24,6 +25,9 @@ use super::{Backend, Gateway, Route, backend, headers};
 use crate::oauth::bearer::{Principal, Refusal};
 use crate::request::{TRACESTATE, Trace};
 use crate::seal::OpenError;
+
+/// MCP 2026-07-28: the method of the message in the body.
+const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
 
 /// A request that may pass: every check is behind it.
 pub(super) struct Passage<'r> {
@@ -52,12 +56,12 @@ impl Gateway {
         let patience = self.patience.upload;
         let body = Upload::new(body, resource.max_body, self.pulses.own().clone(), patience);
 
-        let begun = self.clock.elapsed();
+        let begun = self.conditions.clock.elapsed();
         let method = passage.parts.method.clone();
         let target = passage.target.clone();
         let sent = passage.backend.send(method, target, headers, body);
         let head = self.head(route, sent, &warrant).await;
-        let took = self.clock.elapsed().saturating_sub(begun);
+        let took = self.conditions.clock.elapsed().saturating_sub(begun);
         self.meters.backend_seconds.record(took);
 
         self.answer_of(route, &passage, warrant, head?)
@@ -142,9 +146,7 @@ impl Gateway {
         };
         let principal = principal.cloned();
         Warrant {
-            clock: self.clock.clone(),
-            ended: self.ended.clone(),
-            stopping: self.stopping.clone(),
+            conditions: Arc::clone(&self.conditions),
             ends_at: principal
                 .as_ref()
                 .map(|it| it.token().exp.plus(past_expiry)),
@@ -225,6 +227,8 @@ pub(super) fn declared_length(headers: &HeaderMap) -> Option<u64> {
 /// Whether the answer has no end of its own: the GET stream of earlier revisions, or a subscription.
 fn is_listening(parts: &Parts) -> bool {
     parts.method == Method::GET
-        || parts.headers.get("mcp-method")
-            == Some(&HeaderValue::from_static("subscriptions/listen"))
+        || parts
+            .headers
+            .get(MCP_METHOD)
+            .is_some_and(|method| method == "subscriptions/listen")
 }

@@ -252,7 +252,7 @@ mod tests {
     use tokio::time::sleep;
 
     use super::super::batch::BATCH;
-    use super::super::warrant::Stopping;
+    use super::super::warrant::{Conditions, Stopping};
     use super::*;
     use crate::oauth::bearer::Ended;
     use crate::oauth::records::AccessToken;
@@ -270,10 +270,13 @@ mod tests {
     }
 
     fn warrant(clock: &Arc<ManualClock>, ends_at: Option<Timestamp>) -> Warrant {
-        Warrant {
+        let conditions = Conditions {
             clock: clock.clone(),
             ended: Arc::new(Nothing),
             stopping: Stopping::default(),
+        };
+        Warrant {
+            conditions: Arc::new(conditions),
             principal: None,
             ends_at,
             is_listening: true,

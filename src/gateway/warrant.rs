@@ -59,12 +59,18 @@ pub(crate) enum End {
     Stopping,
 }
 
-/// What allows a stream to go on.
+/// What every request's time depends on. Shared as a whole: each request holds on to it.
 #[derive(Debug)]
-pub(crate) struct Warrant {
+pub(crate) struct Conditions {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ended: Arc<dyn Ended>,
     pub(crate) stopping: Stopping,
+}
+
+/// What allows a stream to go on.
+#[derive(Debug)]
+pub(crate) struct Warrant {
+    pub(crate) conditions: Arc<Conditions>,
     pub(crate) principal: Option<Principal>,
     /// When it ends for lack of a live token.
     pub(crate) ends_at: Option<Timestamp>,
@@ -75,20 +81,22 @@ pub(crate) struct Warrant {
 impl Warrant {
     /// Why it must not go on, if so.
     pub(crate) fn end(&self) -> Option<End> {
-        if self.stopping.deadline.is_cancelled() {
+        let Conditions {
+            clock,
+            ended,
+            stopping,
+        } = &*self.conditions;
+        if stopping.deadline.is_cancelled() {
             return Some(End::Stopping);
         }
         if let Some(principal) = &self.principal
-            && self.ended.has_ended(principal.token())
+            && ended.has_ended(principal.token())
         {
             return Some(End::Revoked);
         }
-        if self
-            .ends_at
-            .is_some_and(|end| end.is_past(self.clock.now()))
-        {
+        if self.ends_at.is_some_and(|end| end.is_past(clock.now())) {
             return Some(End::Expired);
         }
-        (self.is_listening && self.stopping.drain.is_cancelled()).then_some(End::Draining)
+        (self.is_listening && stopping.drain.is_cancelled()).then_some(End::Draining)
     }
 }

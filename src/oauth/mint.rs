@@ -227,6 +227,11 @@ fn access_token(
     let upstream_end = vouched.access_expires_at.filter(|_| carries.upstream_token);
     // No access token outlives its grant.
     let life = access_life(terms.access_ttl, upstream_end, now).min(grant.ends_at.since(now));
+    let Identity {
+        email,
+        preferred_username,
+        groups,
+    } = carried(&vouched.identity, carries.identity);
     AccessToken {
         iss: terms.issuer.as_str().to_owned(),
         sub: vouched.subject.clone(),
@@ -239,7 +244,9 @@ fn access_token(
         grant: grant.id,
         grant_issued_at: grant.issued_at,
         fingerprint: grant.fingerprint,
-        identity: carried(&vouched.identity, carries.identity),
+        email,
+        preferred_username,
+        groups,
         upstream_token: carries.upstream_token.then(|| vouched.access_token.clone()),
     }
 }

@@ -73,6 +73,33 @@ fn parse_bits(text: &str) -> Option<[u8; 16]> {
     Some(bits)
 }
 
+/// Reads a value from a string without copying the string.
+pub(super) fn read<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    expected: &'static str,
+    parse: fn(&str) -> Option<T>,
+) -> Result<T, D::Error> {
+    deserializer.deserialize_str(Text { expected, parse })
+}
+
+struct Text<T> {
+    expected: &'static str,
+    parse: fn(&str) -> Option<T>,
+}
+
+impl<T> de::Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        // Not the text itself: it can be a stranger's.
+        (self.parse)(text).ok_or_else(|| E::custom(format_args!("not {}", self.expected)))
+    }
+}
+
 macro_rules! bits128 {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -121,8 +148,7 @@ macro_rules! bits128 {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                Self::parse(&text).ok_or_else(|| de::Error::custom("not 22 characters of base64url"))
+                read(deserializer, "22 characters of base64url", Self::parse)
             }
         }
     };

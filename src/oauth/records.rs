@@ -238,9 +238,17 @@ pub struct AccessToken {
     /// Which provider vouched for the person.
     #[serde(rename = "f")]
     pub fingerprint: UpstreamFingerprint,
-    /// What the resource wants to know about the person.
-    #[serde(flatten)]
-    pub identity: Identity,
+    /// The person's e-mail address, verified, where the resource wants to know it.
+    // The members of `Identity`, one by one: a flattened struct is read by way of a copy of every
+    // member that is not its own, and this record is read at every call.
+    #[serde(rename = "em", default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// The name that the person goes by at the upstream.
+    #[serde(rename = "un", default, skip_serializing_if = "Option::is_none")]
+    pub preferred_username: Option<String>,
+    /// The person's groups.
+    #[serde(rename = "gr", default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
     /// The upstream's access token, only for a resource that forwards it.
     #[serde(rename = "ut", default, skip_serializing_if = "Option::is_none")]
     pub upstream_token: Option<Secret>,

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::names::read;
 
 /// Words that clients ask for by habit (`offline_access` when the metadata lists it, the OpenID
 /// ones from their SDKs). Asking is never an error; they grant nothing at a resource.
@@ -100,8 +102,9 @@ impl Serialize for Scope {
 
 impl<'de> Deserialize<'de> for Scope {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        Self::parse(&text).map_err(de::Error::custom)
+        read(deserializer, "a list of scopes", |text| {
+            Self::parse(text).ok()
+        })
     }
 }
 

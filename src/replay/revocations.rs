@@ -75,7 +75,6 @@ impl Revocations {
 mod tests {
     use super::*;
     use crate::oauth::names::{TokenId, UpstreamFingerprint};
-    use crate::oauth::records::Identity;
     use crate::oauth::scope::Scope;
     use crate::replay::memory::MemoryStore;
     use crate::time::ManualClock;
@@ -101,7 +100,9 @@ mod tests {
             grant: GrantId::from_bytes([1; 16]),
             grant_issued_at: NOW,
             fingerprint: UpstreamFingerprint::of_upstream("https://up.example.com", "id"),
-            identity: Identity::default(),
+            email: None,
+            preferred_username: None,
+            groups: Vec::new(),
             upstream_token: None,
         }
     }

@@ -17,7 +17,7 @@ use tokio::task::futures::TaskLocalFuture;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
-use super::{CURRENT, Trace};
+use super::{CURRENT, Endpoint, Endpoints, Trace};
 use crate::entropy;
 use crate::figures::{self, Handles};
 
@@ -28,17 +28,17 @@ pub struct Entrance(Arc<Door>);
 #[derive(Debug)]
 struct Door {
     trusted: Vec<IpNet>,
-    callbacks: Vec<String>,
+    endpoints: Arc<Endpoints>,
     seconds: Handles<Histogram>,
 }
 
 impl Entrance {
-    /// Believes the request ids of the `trusted` proxies; `callbacks` are the paths to which
-    /// providers send people back.
-    pub fn new(trusted: &[IpNet], callbacks: impl IntoIterator<Item = String>) -> Self {
+    /// Believes the request ids of the `trusted` proxies; `endpoints` says what its figures are
+    /// about.
+    pub fn new(trusted: &[IpNet], endpoints: Arc<Endpoints>) -> Self {
         Self(Arc::new(Door {
             trusted: trusted.to_vec(),
-            callbacks: callbacks.into_iter().collect(),
+            endpoints,
             seconds: Handles::new(&figures::SERVER_SECONDS),
         }))
     }
@@ -56,22 +56,6 @@ impl Door {
             Trace::of_proxied(headers, rng)
         } else {
             Trace::of(headers, rng)
-        }
-    }
-
-    /// Which of few things a path is about: never the path itself, which is a stranger's.
-    fn route(&self, path: &str) -> &'static str {
-        match path {
-            "/" => "index",
-            "/healthz" => "healthz",
-            "/register" => "register",
-            "/authorize" => "authorize",
-            "/consent" => "consent",
-            "/token" => "token",
-            "/revoke" => "revoke",
-            _ if path.starts_with("/.well-known/") => "metadata",
-            _ if self.callbacks.iter().any(|callback| callback == path) => "callback",
-            _ => "gateway",
         }
     }
 }
@@ -118,14 +102,14 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let trace = self.door.trace(&request);
-        let route = self.door.route(request.uri().path());
+        let endpoint = self.door.endpoints.of(request.uri().path());
         let started = Instant::now();
         // What is done before the first wait belongs to the request as well.
-        let answer = CURRENT.sync_scope(trace.clone(), || self.inner.call(request));
+        let answer = CURRENT.sync_scope(trace, || self.inner.call(request));
         Named {
-            answer: CURRENT.scope(trace.clone(), answer),
+            answer: CURRENT.scope(trace, answer),
             trace,
-            route,
+            endpoint,
             started,
             door: Arc::clone(&self.door),
         }
@@ -139,7 +123,7 @@ pin_project! {
         #[pin]
         answer: TaskLocalFuture<Trace, F>,
         trace: Trace,
-        route: &'static str,
+        endpoint: Endpoint,
         started: Instant,
         door: Arc<Door>,
     }
@@ -157,7 +141,8 @@ where
         if let Ok(response) = &mut answer {
             let status = class(response.status());
             let took = this.started.elapsed().as_secs_f64();
-            this.door.seconds.record(&[this.route, status], took);
+            let endpoint = this.endpoint.as_str();
+            this.door.seconds.record(&[endpoint, status], took);
             this.trace.tell(response.headers_mut());
         }
         Poll::Ready(answer)
@@ -178,7 +163,7 @@ mod tests {
             Values::Closed(known) => known.contains(&word),
             Values::Operators(_) => false,
         };
-        let Entrance(door) = Entrance::new(&[], ["/back".to_owned()]);
+        let endpoints = Endpoints::new(["/back".to_owned()]);
         for (path, route) in [
             ("/", "index"),
             ("/healthz", "healthz"),
@@ -192,7 +177,7 @@ mod tests {
             ("/mcp", "gateway"),
             ("/tokens", "gateway"),
         ] {
-            assert_eq!(door.route(path), route);
+            assert_eq!(endpoints.of(path).as_str(), route);
             assert!(is_known(routes.values, route), "{route}");
         }
         for status in 100..=999 {

@@ -16,60 +16,99 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The longest request id that is taken from a proxy.
 const LONGEST_ID: usize = 64;
-/// Where the trace id begins in a `traceparent`, and where it ends.
+/// The length of a `traceparent` of version 00.
+const PARENT: usize = 55;
+/// Where the trace id begins in it, and where it ends.
 const TRACE_ID: std::ops::Range<usize> = 3..35;
 
-/// The ids of one request. Cheap to clone.
-#[derive(Clone, Debug)]
+/// The ids of one request. Plain bytes, since every request is named and few names are read.
+#[derive(Clone, Copy, Debug)]
 pub struct Trace {
-    request_id: HeaderValue,
-    parent: HeaderValue,
+    request_id: Word,
+    parent: [u8; PARENT],
     is_continued: bool,
+}
+
+/// A request id.
+#[derive(Clone, Copy, Debug)]
+struct Word {
+    bytes: [u8; LONGEST_ID],
+    length: usize,
+}
+
+impl Word {
+    /// Whatever can stand in a log line as it is.
+    fn parse(id: &[u8]) -> Option<Self> {
+        let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if id.is_empty() || !id.iter().all(fits) {
+            return None;
+        }
+        let mut bytes = [0; LONGEST_ID];
+        bytes.get_mut(..id.len())?.copy_from_slice(id);
+        let length = id.len();
+        Some(Self { bytes, length })
+    }
+
+    fn random(rng: &mut (impl CryptoRng + ?Sized)) -> Self {
+        let mut bytes = [0; LONGEST_ID];
+        let digits: [u8; 32] = random_digits(rng);
+        if let Some(start) = bytes.first_chunk_mut() {
+            *start = digits;
+        }
+        let length = digits.len();
+        Self { bytes, length }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
 }
 
 impl Trace {
     /// Continues the trace of a request, or begins one.
     pub fn of(headers: &HeaderMap, rng: &mut (impl CryptoRng + ?Sized)) -> Self {
-        let request_id: [u8; 32] = random_digits(rng);
-        Self::named(digits(&request_id), headers, rng)
+        Self::named(Word::random(rng), headers, rng)
     }
 
     /// As [`Self::of`], for a request that comes from a trusted proxy: its id is kept if it is a
     /// word.
     pub fn of_proxied(headers: &HeaderMap, rng: &mut (impl CryptoRng + ?Sized)) -> Self {
         let mut ids = headers.get_all(X_REQUEST_ID).iter();
-        match (ids.next(), ids.next()) {
-            (Some(id), None) if is_word(id.as_bytes()) => Self::named(id.clone(), headers, rng),
-            _ => Self::of(headers, rng),
+        let only = ids.next().filter(|_| ids.next().is_none());
+        match only.and_then(|id| Word::parse(id.as_bytes())) {
+            Some(id) => Self::named(id, headers, rng),
+            None => Self::of(headers, rng),
         }
     }
 
-    fn named(
-        request_id: HeaderValue,
-        headers: &HeaderMap,
-        rng: &mut (impl CryptoRng + ?Sized),
-    ) -> Self {
+    fn named(request_id: Word, headers: &HeaderMap, rng: &mut (impl CryptoRng + ?Sized)) -> Self {
         let new_trace: [u8; 32] = random_digits(rng);
         let span: [u8; 16] = random_digits(rng);
         let inbound = inbound(headers);
         let (trace_id, flags) = inbound.unwrap_or((&new_trace, b"00"));
-        let parent = [b"00", trace_id, &span, flags].join(&b'-');
+        let mut parent = [b'-'; PARENT];
+        for (at, field) in [(0, &b"00"[..]), (3, trace_id), (36, &span), (53, flags)] {
+            let room = parent.get_mut(at..).unwrap_or_default();
+            for (to, from) in room.iter_mut().zip(field) {
+                *to = *from;
+            }
+        }
         Self {
             request_id,
-            parent: digits(&parent),
+            parent,
             is_continued: inbound.is_some(),
         }
     }
 
     /// What logs name the request by.
     pub fn request_id(&self) -> &str {
-        self.request_id.to_str().unwrap_or_default()
+        std::str::from_utf8(self.request_id.as_bytes()).unwrap_or_default()
     }
 
     /// What the traces of other programs name it by.
     pub fn trace_id(&self) -> &str {
-        let parent = self.parent.to_str().unwrap_or_default();
-        parent.get(TRACE_ID).unwrap_or_default()
+        let trace_id = self.parent.get(TRACE_ID).unwrap_or_default();
+        std::str::from_utf8(trace_id).unwrap_or_default()
     }
 
     /// Whether the trace began before us, so that its `tracestate` belongs to it.
@@ -79,20 +118,14 @@ impl Trace {
 
     /// Adds both headers, for the backend.
     pub fn write(&self, headers: &mut HeaderMap) {
-        headers.insert(TRACEPARENT, self.parent.clone());
+        headers.insert(TRACEPARENT, value(&self.parent));
         self.tell(headers);
     }
 
     /// Adds the request id, for the client.
     pub fn tell(&self, headers: &mut HeaderMap) {
-        headers.insert(X_REQUEST_ID, self.request_id.clone());
+        headers.insert(X_REQUEST_ID, value(self.request_id.as_bytes()));
     }
-}
-
-/// Whether this can stand in a log line as it is.
-fn is_word(id: &[u8]) -> bool {
-    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    !id.is_empty() && id.len() <= LONGEST_ID && id.iter().all(fits)
 }
 
 /// Random lower-case hex.
@@ -106,8 +139,8 @@ fn random_digits<const N: usize>(rng: &mut (impl CryptoRng + ?Sized)) -> [u8; N]
     })
 }
 
-/// Digits and hyphens always fit into a header.
-fn digits(text: &[u8]) -> HeaderValue {
+/// Words and digits always fit into a header.
+fn value(text: &[u8]) -> HeaderValue {
     HeaderValue::from_bytes(text).unwrap_or(HeaderValue::from_static("0"))
 }
 
@@ -149,7 +182,7 @@ mod tests {
     }
 
     fn parent(trace: &Trace) -> &str {
-        trace.parent.to_str().unwrap()
+        std::str::from_utf8(&trace.parent).unwrap()
     }
 
     // G4
@@ -160,7 +193,7 @@ mod tests {
         assert!(trace.is_continued());
         assert!(parent(&trace).starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
         assert!(parent(&trace).ends_with("-01"));
-        assert_ne!(trace.parent, inbound);
+        assert_ne!(parent(&trace), inbound);
         assert_eq!(parent(&trace).len(), 55);
         assert_eq!(trace.request_id().len(), 32);
         assert_eq!(trace.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");

@@ -326,8 +326,9 @@ impl Keyring {
         plaintext: &Plaintext,
         now: Timestamp,
     ) -> Result<Opened<T>, OpenError> {
-        let record: T =
-            serde_json::from_slice(plaintext.as_slice()).map_err(|_| OpenError::BadRecord)?;
+        // Checked once as a whole; the parser would check every string of it.
+        let text = std::str::from_utf8(plaintext.as_slice()).map_err(|_| OpenError::BadRecord)?;
+        let record: T = serde_json::from_str(text).map_err(|_| OpenError::BadRecord)?;
         // RFC 9068 §4: the issuer must match exactly.
         if record.issuer().is_some_and(|it| it != self.issuer.as_str()) {
             return Err(OpenError::WrongIssuer);

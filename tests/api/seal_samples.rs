@@ -9,9 +9,9 @@ use mcp_oauth::oauth::names::{
     TokenId, UpstreamFingerprint, UpstreamName,
 };
 use mcp_oauth::oauth::records::{
-    AccessToken, ApplicationType, AuthMethod, AuthorizationCode, ClientRegistration, Identity,
-    Memo, PendingConsent, PendingLogin, PendingRequest, RefreshToken, SessionId,
-    UpstreamCredential, UpstreamLeg,
+    AccessToken, ApplicationType, AuthMethod, AuthorizationCode, ClientRegistration, Memo,
+    PendingConsent, PendingLogin, PendingRequest, RefreshToken, SessionId, UpstreamCredential,
+    UpstreamLeg,
 };
 use mcp_oauth::oauth::scope::Scope;
 use mcp_oauth::time::Timestamp;
@@ -133,11 +133,9 @@ pub(crate) fn access(upstream_token: Option<usize>) -> AccessToken {
         grant: GrantId::from_bytes([1; 16]),
         grant_issued_at: NOW,
         fingerprint: UpstreamFingerprint::of_upstream("https://id.example.com", "mcp"),
-        identity: Identity {
-            email: Some("alice.liddell@example.com".to_owned()),
-            preferred_username: Some("alice.liddell".to_owned()),
-            groups: vec!["mcp-users".to_owned(), "engineering".to_owned()],
-        },
+        email: Some("alice.liddell@example.com".to_owned()),
+        preferred_username: Some("alice.liddell".to_owned()),
+        groups: vec!["mcp-users".to_owned(), "engineering".to_owned()],
         upstream_token: upstream_token.map(secret),
     }
 }

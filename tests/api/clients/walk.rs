@@ -272,7 +272,9 @@ pub(crate) fn whole(world: &World) -> Router {
         request.headers_mut().entry("host").or_insert(host);
         request
     };
-    server::front(app, gateway.unwrap()).layer(map_request(named))
+    Router::new()
+        .fallback_service(server::front(app, gateway.unwrap()))
+        .layer(map_request(named))
 }
 
 /// A backend that answers with the headers that it got.

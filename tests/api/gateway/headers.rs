@@ -117,9 +117,9 @@ async fn identity_is_encoded_and_complete() {
     let front = Front::before(&backend, "").await;
     let mut record = front.record();
     record.sub = Subject::new("idp:50%,\u{e4}\r\nx-evil: 1");
-    record.identity.email = Some("alice@example.com".to_owned());
-    record.identity.preferred_username = Some("Zo\u{eb} B".to_owned());
-    record.identity.groups = vec!["a,b".to_owned(), String::new(), "c d".to_owned()];
+    record.email = Some("alice@example.com".to_owned());
+    record.preferred_username = Some("Zo\u{eb} B".to_owned());
+    record.groups = vec!["a,b".to_owned(), String::new(), "c d".to_owned()];
     let request = front
         .request(Method::POST, "/mcp")
         .header("authorization", format!("Bearer {}", front.seal(&record)));

@@ -25,7 +25,7 @@ use mcp_oauth::oauth::bearer::Ended;
 use mcp_oauth::oauth::names::{
     ClientHash, GrantId, Secret, Subject, TokenId, UpstreamFingerprint, UpstreamName,
 };
-use mcp_oauth::oauth::records::{AccessToken, Identity};
+use mcp_oauth::oauth::records::AccessToken;
 use mcp_oauth::oauth::scope::Scope;
 use mcp_oauth::seal::{Keyring, Keys};
 use mcp_oauth::time::{Clock as _, ManualClock, Timestamp};
@@ -315,7 +315,9 @@ impl Front {
             grant: GrantId::random(&mut rng()),
             grant_issued_at: now,
             fingerprint: upstream(),
-            identity: Identity::default(),
+            email: None,
+            preferred_username: None,
+            groups: Vec::new(),
             upstream_token: None,
         }
     }

@@ -2,14 +2,21 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use axum::body::Body;
+use http::header::STRICT_TRANSPORT_SECURITY;
+use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use mcp_oauth::config;
 use mcp_oauth::listen;
+use mcp_oauth::seal::KeySource;
+use mcp_oauth::server::Server;
+use mcp_oauth::time::SystemClock;
 use mcp_oauth::tls::Tls;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -63,6 +70,78 @@ async fn connect(
     soon(TlsConnector::from(Arc::new(config)).connect(name, stream)).await
 }
 
+/// One request on a connection of its own.
+async fn ask<IO>(stream: IO, host: &str, path: &str) -> Response<Incoming>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::get(path).header("host", host);
+    let request = request.body(Body::empty()).unwrap();
+    soon(sender.send_request(request)).await.unwrap()
+}
+
+/// A whole server at an address of this machine, until `stop`.
+async fn whole(
+    scheme: &str,
+    tls: Option<config::Tls>,
+    stop: CancellationToken,
+) -> (String, TempDir) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = format!("localhost:{}", listener.local_addr().unwrap().port());
+    let text = format!(
+        "public_url = \"{scheme}://{host}\"\n\
+         [upstreams.idp]\nprovider = \"oidc\"\nissuer = \"https://idp.example\"\n\
+         client_id = \"us\"\nclient_secret = \"upstream-secret\"\n\
+         [[resources]]\npath = \"/mcp\"\nbackend = \"http://127.0.0.1:9/mcp\"\n\
+         [access]\nallow_all = true\n[shutdown]\ndelay = \"0s\"\ndrain = \"1s\"\n"
+    );
+    let keys = tempfile::tempdir().unwrap();
+    let mut config = config::parse(&text, "test.toml").unwrap();
+    config.tls = tls;
+    config.keys = KeySource::Directory {
+        path: keys.path().to_owned(),
+        create: true,
+    };
+    let server = Server::assemble(config, Arc::new(SystemClock::start())).await;
+    let serving = server.unwrap().serve(listener, stop.cancelled_owned());
+    tokio::spawn(serving);
+    (host, keys)
+}
+
+// RFC 6797 §7.1, §7.2: said over TLS only.
+#[tokio::test]
+async fn browsers_are_told_to_stay_with_https_where_tls_ends_here() {
+    let files = Files::new();
+    let certificate = files.renew();
+    let stop = CancellationToken::new();
+    for (scheme, tls) in [("https", Some(files.config())), ("http", None)] {
+        let is_tls = tls.is_some();
+        let (host, _keys) = whole(scheme, tls, stop.clone()).await;
+        for (path, status) in [("/healthz", 200), ("/mcp", 401), ("/nothing", 404)] {
+            let answer = if is_tls {
+                let address = host.parse::<http::uri::Authority>().unwrap();
+                let address = ([127, 0, 0, 1], address.port_u16().unwrap()).into();
+                let stream = connect(address, &certificate, &[b"http/1.1"]).await;
+                ask(stream.unwrap(), &host, path).await
+            } else {
+                ask(TcpStream::connect(&host).await.unwrap(), &host, path).await
+            };
+            assert_eq!(answer.status(), status, "{scheme} {path}");
+            let told = answer.headers().get(STRICT_TRANSPORT_SECURITY);
+            let told = told.map(|it| it.to_str().unwrap());
+            assert_eq!(
+                told,
+                is_tls.then_some("max-age=31536000"),
+                "{scheme} {path}"
+            );
+        }
+    }
+    stop.cancel();
+}
+
 #[tokio::test]
 async fn certificate_is_renewed_while_the_server_runs() {
     let files = Files::new();
@@ -86,19 +165,10 @@ async fn certificate_is_renewed_while_the_server_runs() {
         .unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let stream = connect(address, &first, &[b"http/1.1"]).await.unwrap();
-    let io = hyper_util::rt::TokioIo::new(stream);
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
-    let connection = tokio::spawn(connection);
-    let request = http::Request::get("/")
-        .header("host", "localhost")
-        .body(axum::body::Body::empty())
-        .unwrap();
-    let answer = soon(sender.send_request(request)).await.unwrap();
+    let answer = ask(stream, "localhost", "/").await;
     assert_eq!(answer.status(), StatusCode::OK);
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(&body[..], b"hello");
-    drop(sender);
-    soon(connection).await.unwrap().unwrap();
 
     let second = files.renew();
     assert!(connect(address, &second, &[]).await.is_err());

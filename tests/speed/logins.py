@@ -96,7 +96,7 @@ class Visitor:
 async def run(options, processes, directory, binary):
     places, _, _ = await started(processes, directory, binary)
     rounds = 2 if options.short else 7
-    calls = await Load(processes, directory, 1, rounds).each(places[1:], "call", CONNECTIONS)
+    calls = await Load(processes, directory, rounds).each(places[1:], "call", CONNECTIONS)
     stage = Stage(processes, directory, binary)
     await stage.open()
     server = await stage.server("logins", places[0].address)

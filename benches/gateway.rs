@@ -21,7 +21,7 @@ use axum::extract::Request;
 use axum::routing::{get, post};
 use axum::serve::ListenerExt as _;
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use futures_util::stream;
 use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::Client;
@@ -143,6 +143,9 @@ fn bearer(c: &mut Criterion<ProcessorTime>) {
         false,
     );
     let mut group = c.benchmark_group("bearer");
+    // The time of a thread that runs is told a few times in a second, so samples must be long.
+    group.sampling_mode(SamplingMode::Flat);
+    group.sample_size(20);
     for (name, upstream_token) in [("identity", 0), ("1KB", 250), ("2KB", 1_000)] {
         let record = record(issuer.as_str(), now, upstream_token);
         let token = keys

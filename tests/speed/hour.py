@@ -184,7 +184,7 @@ async def measured(stage, group, seconds):
         for task in (*going, loads):
             task.cancel()
         await asyncio.gather(*going, loads, return_exceptions=True)
-        calls = {"requests": 0, "errors": 0}
+        calls = 0
     else:
         await asyncio.gather(*going)
         calls = await loads
@@ -194,21 +194,25 @@ async def measured(stage, group, seconds):
 
 
 async def rounds_of_load(stage, server, mix, seconds):
-    """Calls, garbage and slow readers, in rounds: readers are cut after a minute, and come again."""
+    """Calls, garbage and slow readers, in rounds: readers are cut after a minute, and come again. Each
+    round signs in anew, since a token lives for an hour at most."""
     request = server.home / "stream"
-    request.write_bytes(server.head("GET", "/mcp?endless"))
-    sums = {"requests": 0, "errors": 0}
+    done = 0
     while (left := mix.end - time.monotonic()) > 5:
         part = min(left, 85.0)
+        await stage.sign_in(server)
+        request.write_bytes(server.head("GET", "/mcp?endless"))
         garbage = [stage.directory / "load", server.address, server.address, "garbage", 2]
         calls, refused, _ = await asyncio.gather(
             stage.honest(server, part, 100),
             stage.program("garbage", [*garbage, part, 50, server.home / "token"]),
             stage.crowd(server.port, "readers", READERS, part, request),
         )
-        for told in (calls, refused):
-            sums = {name: sums[name] + told[name] for name in sums}
-    return sums
+        for what, told in (("call", calls), ("refusal", refused)):
+            done += told["requests"]
+            for cause, count in told["causes"].items():
+                mix.failed += [f"{what}: {cause}"] * count
+    return done
 
 
 def judged(server, group, mix, calls, samples, seconds):
@@ -218,7 +222,7 @@ def judged(server, group, mix, calls, samples, seconds):
     slope = rise(half) * 3_600 if len(half) > 2 else 0.0
     grants = mix.grants / seconds * 3_600
     bound = 1.0 + grants * GRANT / (1 << 20)
-    failed = len(mix.failed) + calls["errors"]
+    failed = len(mix.failed)
     whole = seconds >= 3_600
     cap = f"in {group.name}" if group else "by looking: this process may make no control group"
     charged = f", {max(it[3] for it in samples):.0f} MB charged to the group" if group else ""
@@ -230,7 +234,7 @@ def judged(server, group, mix, calls, samples, seconds):
         f"{STREAMS} streams, and {READERS} clients that read a byte a second",
         due,
         f"{'lives' if alive else 'ended'}, {kills} kills; {mix.grants:,} sign-ins, {mix.refreshes:,} refreshes, {mix.streams:,} streams, "
-        f"{calls['requests']:,} calls and refusals: {failed} failed{told(mix.failed)}; {most:.0f} MB at most (median {share([it[1] for it in samples], 0.5):.0f}){charged}, "
+        f"{calls:,} calls and refusals: {failed} failed{told(mix.failed)}; {most:.0f} MB at most (median {share([it[1] for it in samples], 0.5):.0f}){charged}, "
         f"{slope:+.1f} MB an hour in the second half, at most {descriptors} descriptors",
         alive and kills == 0 and failed == 0 and most < 128 and (not whole or slope < bound),
     )

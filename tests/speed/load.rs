@@ -7,6 +7,7 @@
 //! With a RATE, calls start on time whether or not the last one was slow, and are timed from when
 //! they should have started; 0 is as fast as it goes.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::thread;
@@ -37,6 +38,20 @@ struct Seen {
     requests: u64,
     events: u64,
     errors: u64,
+    /// How often what went wrong.
+    causes: BTreeMap<String, u64>,
+}
+
+impl Seen {
+    fn failed(&mut self, error: &io::Error) {
+        self.errors += 1;
+        let cause = match error.kind() {
+            // Its text is ours.
+            io::ErrorKind::Other => error.to_string(),
+            kind => format!("{kind:?}"),
+        };
+        *self.causes.entry(cause).or_default() += 1;
+    }
 }
 
 fn main() {
@@ -82,6 +97,9 @@ fn main() {
         all.requests += seen.requests;
         all.events += seen.events;
         all.errors += seen.errors;
+        for (cause, count) in seen.causes {
+            *all.causes.entry(cause).or_default() += count;
+        }
     }
     report(&mut all, begun.elapsed());
 }
@@ -116,8 +134,9 @@ fn run(plan: &Plan, mut due: Instant) -> Seen {
             if Instant::now() >= plan.end {
                 return seen;
             }
-            if once(plan, &mut open, due, &mut seen).is_err() {
-                (open, seen.errors) = (None, seen.errors + 1);
+            if let Err(error) = once(plan, &mut open, due, &mut seen) {
+                open = None;
+                seen.failed(&error);
             }
             due += pace;
             continue;
@@ -126,8 +145,9 @@ fn run(plan: &Plan, mut due: Instant) -> Seen {
         if now >= plan.end {
             return seen;
         }
-        if once(plan, &mut open, now, &mut seen).is_err() {
-            (open, seen.errors) = (None, seen.errors + 1);
+        if let Err(error) = once(plan, &mut open, now, &mut seen) {
+            open = None;
+            seen.failed(&error);
         }
     }
 }
@@ -219,8 +239,9 @@ fn report(all: &mut Seen, took: Duration) {
         let index = (last as f64 * share) as usize;
         all.nanoseconds.get(index).map_or(0.0, |it| *it as f64 / 1_000.0)
     };
+    let causes: Vec<_> = all.causes.iter().map(|(cause, count)| format!("{cause:?}:{count}")).collect();
     println!(
-        "{{\"requests\":{},\"events\":{},\"errors\":{},\"seconds\":{:.3},\"p50\":{:.1},\"p99\":{:.1}}}",
-        all.requests, all.events, all.errors, took.as_secs_f64(), at(0.5), at(0.99)
+        "{{\"requests\":{},\"events\":{},\"errors\":{},\"seconds\":{:.3},\"p50\":{:.1},\"p99\":{:.1},\"causes\":{{{}}}}}",
+        all.requests, all.events, all.errors, took.as_secs_f64(), at(0.5), at(0.99), causes.join(",")
     );
 }

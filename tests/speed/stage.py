@@ -79,12 +79,16 @@ class Stage:
         words = [*wrap, self.binary, "serve", "--config", file]
         server.child = await self._start(home.name, words, server.port, home)
         server.place = Place(name, server.address, [server.child.process.pid])
+        server.home = home
+        await self.sign_in(server)
+        return server
+
+    async def sign_in(self, server):
+        """A token for what is sent from now on."""
         client = await Client(server, Ledger()).register()
         _, tokens = await client.login()
         server.token = tokens["access_token"]
-        (home / "token").write_text(server.token)
-        server.home = home
-        return server
+        (server.home / "token").write_text(server.token)
 
     async def _start(self, name, words, port, cwd):
         async def ready():

@@ -293,7 +293,7 @@ pub(crate) fn denied(error: &hyper_util::client::legacy::Error) -> Denied {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
+    use std::net::{Ipv6Addr, SocketAddr};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use http_body_util::BodyExt as _;
@@ -418,16 +418,15 @@ mod tests {
     }
 
     /// An address whose machine takes no connection: its queue is full, and nobody empties it.
-    async fn silent(address: &str) -> (SocketAddr, Vec<TcpStream>, TcpListener) {
+    async fn silent(address: &str) -> io::Result<(SocketAddr, Vec<TcpStream>, TcpListener)> {
         let address: SocketAddr = address.parse().unwrap();
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4(),
             SocketAddr::V6(_) => TcpSocket::new_v6(),
-        };
-        let socket = socket.unwrap();
-        socket.bind(address).unwrap();
-        let listener = socket.listen(0).unwrap();
-        let address = listener.local_addr().unwrap();
+        }?;
+        socket.bind(address)?;
+        let listener = socket.listen(0)?;
+        let address = listener.local_addr()?;
         let mut waiting = Vec::new();
         while let Ok(connected) =
             timeout(Duration::from_millis(100), TcpStream::connect(address)).await
@@ -435,7 +434,7 @@ mod tests {
             waiting.push(connected.unwrap());
             assert!(waiting.len() < 10, "the queue has no end");
         }
-        (address, waiting, listener)
+        Ok((address, waiting, listener))
     }
 
     // F37
@@ -449,8 +448,11 @@ mod tests {
         let unused = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let refused = unused.local_addr().unwrap();
         drop(unused);
-        let (black_v4, _queue_v4, _held_v4) = silent("127.0.0.1:0").await;
-        let (black_v6, _queue_v6, _held_v6) = silent("[::1]:0").await;
+        let (black_v4, _queue_v4, _held_v4) = silent("127.0.0.1:0").await.unwrap();
+        // On a computer without IPv6 an address of it is dead in its own way.
+        let held_v6 = silent("[::1]:0").await;
+        let unreachable = SocketAddr::from((Ipv6Addr::LOCALHOST, good.port()));
+        let black_v6 = held_v6.as_ref().map_or(unreachable, |held| held.0);
 
         for (known, expected, at_most) in [
             (Ok(vec![refused, good]), Ok(()), LIMIT / 4),

@@ -47,7 +47,7 @@ impl Endpoint {
 }
 
 /// The endpoints of one server.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Endpoints {
     callbacks: Vec<String>,
 }
